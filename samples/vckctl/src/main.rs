@@ -1,0 +1,2 @@
+//! Placeholder, filled by the next commits.
+fn main() {}
