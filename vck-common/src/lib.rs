@@ -1,4 +1,12 @@
-//! What driver, boot loader, tools and user-mode programs share.
+//! What driver, boot loader, tools and user-mode programs share: the on-disk format, the wire format of the control
+//! device, the sector cipher, and the seams ([`SectorIo`], [`EncryptedOffsetStore`], [`VolumeCipher`], [`RandomSource`])
+//! behind which the rest of the system is built and tested.
+//!
+//! # Invariants
+//! * No unsafe code, no statics, no reachable panic. Every allocation is fallible and bounded.
+//! * Units are types ([`Lba`], [`DataSector`], ...); [`Geometry`] alone converts between them.
+//! * Secrets are types ([`Secret`], [`SecretBytes`]): wiped on drop, never printed, never cloned.
+//! * Everything that arrives from outside (a message, a metadata block, a boot sector) is bounded before it is used.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -8,12 +16,18 @@ pub mod cipher;
 pub mod error;
 pub mod offset_store;
 pub mod random;
+pub mod secret;
 pub mod sector_io;
+mod status;
 pub mod units;
 
 pub use cipher::VolumeCipher;
 pub use error::{NtStatus, VckError, VckResult};
 pub use offset_store::{EncryptedOffset, EncryptedOffsetStore, SealedUpdate, VolumeState};
 pub use random::RandomSource;
+pub use secret::{Secret, SecretBytes};
 pub use sector_io::{Durability, SectorIo};
-pub use units::{ByteLen, ByteOffset, DataExtent, DataSector, Extent, Geometry, Lba, RangeClass, SectorCount, SectorSize};
+pub use units::{
+    ByteLen, ByteOffset, DataExtent, DataSector, Extent, Geometry, Lba, RangeClass, RequestorKind, SectorCount,
+    SectorSize, VendorSector,
+};
