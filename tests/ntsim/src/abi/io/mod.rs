@@ -1,0 +1,1 @@
+//! Routines of the I/O manager, the object manager and security.

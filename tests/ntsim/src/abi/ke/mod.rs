@@ -1,0 +1,5 @@
+//! Routines of the kernel core, the executive, memory and the run-time library.
+
+mod irql;
+
+pub use irql::*;

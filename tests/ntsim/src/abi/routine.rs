@@ -1,0 +1,150 @@
+//! The macro that emits routines, and what happens on every way in and out of the simulator.
+
+use crate::core::{Kernel, Rule, ThreadState};
+use crate::host::{coroutine, tls};
+
+/// Emits each routine twice over one body: `extern "C"` for drivers linked into the test program, and, in the
+/// submodule `win64`, `extern "win64"` for a loaded image. The body sees the world as the identifier named before
+/// `=>`; `max` is the documented maximum IRQL.
+///
+/// ```text
+/// routines! {
+///     /// What it does; contract.
+///     fn KeSetEvent(Event: PRKEVENT, Increment: KPRIORITY, Wait: BOOLEAN) -> LONG, max DISPATCH_LEVEL => |k| { ... }
+/// }
+/// ```
+macro_rules! routines {
+    ($($(#[doc = $doc:literal])+ fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?, max $max:expr => |$k:ident| $body:block)+) => {
+        $(
+            $(#[doc = $doc])+
+            pub unsafe extern "C" fn $name($($arg: $ty),*) $(-> $ret)? {
+                $crate::abi::routine::enter(stringify!($name), $max, |$k| $body)
+            }
+        )+
+
+        /// The same routines under the calling convention of a Windows image.
+        pub mod win64 {
+            #[expect(unused_imports, reason = "not every family of routines needs every type")]
+            use super::*;
+            $(
+                $(#[doc = $doc])+
+                pub unsafe extern "win64" fn $name($($arg: $ty),*) $(-> $ret)? {
+                    $crate::abi::routine::enter(stringify!($name), $max, |$k| $body)
+                }
+            )+
+        }
+    };
+}
+pub(crate) use routines;
+
+/// The way into the simulator: allocations become the host's, the driver's stack is measured, the IRQL is checked,
+/// another thread may run.
+///
+/// # Panics
+/// When called outside every world.
+pub(crate) fn enter<R>(name: &'static str, max_irql: u8, body: impl FnOnce(&Kernel) -> R) -> R {
+    let pointer = coroutine::stack_pointer();
+    let result = tls::as_simulator(|| {
+        tls::with_kernel(|kernel| {
+            kernel.measure_stack(name, pointer);
+            if kernel.irql() > max_irql {
+                kernel.finding(
+                    Rule::IrqlTooHigh,
+                    format!("{name} at IRQL {}, documented maximum {max_irql}", kernel.irql()),
+                );
+            }
+            kernel.preempt();
+            body(kernel)
+        })
+    });
+    match result {
+        Some(result) => result,
+        None => panic!("{name} was called outside every simulated world"),
+    }
+}
+
+impl Kernel {
+    /// Accounts for the driver frames below the current call into the simulator.
+    fn measure_stack(&self, name: &str, pointer: usize) {
+        let overrun = tls::with_thread(|thread| thread.stack_used(pointer)).flatten();
+        if let Some((used, limit)) = overrun {
+            self.finding(Rule::StackOverrun, format!("{used} bytes of driver frames at {name}, the stack has {limit}"));
+        }
+    }
+
+    /// Calls into the driver: the one way in which simulator code may do it. `f` must do nothing but the call.
+    ///
+    /// Checks that the callback returns at the IRQL it was entered at and with the locks it was entered with.
+    pub fn call_driver<R>(&self, what: &str, f: impl FnOnce() -> R) -> R {
+        let before = tls::with_thread(|thread| thread.enter_callback(coroutine::stack_pointer()));
+        let result = tls::as_driver(self, f);
+        if let Some(before) = before {
+            let wrong = tls::with_thread(|thread| thread.leave_callback(&before)).flatten();
+            if let Some((rule, text)) = wrong {
+                self.finding(rule, format!("{what}: {text}"));
+            }
+        }
+        result
+    }
+}
+
+/// What a callback must give back as it found it.
+pub(crate) struct CallbackFrame {
+    base: usize,
+    outer: usize,
+    irql: u8,
+    critical_depth: u32,
+    guarded_depth: u32,
+    locks: usize,
+}
+
+impl ThreadState {
+    fn stack_used(&self, pointer: usize) -> Option<(usize, usize)> {
+        use std::sync::atomic::Ordering::Relaxed;
+        let base = self.stack.base.load(Relaxed);
+        if base == 0 {
+            return None;
+        }
+        let used = self.stack.outer.load(Relaxed) + base.saturating_sub(pointer);
+        self.stack.last_used.store(used, Relaxed);
+        self.stack.high_water.fetch_max(used, Relaxed);
+        let limit = self.stack.limit.load(Relaxed);
+        (used > limit).then_some((used, limit))
+    }
+
+    fn enter_callback(&self, pointer: usize) -> CallbackFrame {
+        use std::sync::atomic::Ordering::Relaxed;
+        let frame = CallbackFrame {
+            base: self.stack.base.load(Relaxed),
+            outer: self.stack.outer.load(Relaxed),
+            irql: self.irql(),
+            critical_depth: self.critical_depth(),
+            guarded_depth: self.guarded_depth(),
+            locks: self.held().len(),
+        };
+        self.stack.outer.store(self.stack.last_used.load(Relaxed), Relaxed);
+        self.stack.base.store(pointer, Relaxed);
+        frame
+    }
+
+    fn leave_callback(&self, frame: &CallbackFrame) -> Option<(Rule, String)> {
+        use std::sync::atomic::Ordering::Relaxed;
+        self.stack.last_used.store(self.stack.outer.load(Relaxed), Relaxed);
+        self.stack.base.store(frame.base, Relaxed);
+        self.stack.outer.store(frame.outer, Relaxed);
+        if self.irql() != frame.irql {
+            return Some((
+                Rule::IrqlChangedOnReturn,
+                format!("entered at IRQL {}, returned at {}", frame.irql, self.irql()),
+            ));
+        }
+        let locks = self.held().len();
+        if locks > frame.locks {
+            return Some((Rule::LockLeaked, format!("returned with {} locks still held", locks - frame.locks)));
+        }
+        if self.critical_depth() != frame.critical_depth || self.guarded_depth() != frame.guarded_depth {
+            return Some((Rule::LockLeaked, "returned in another depth of critical or guarded regions".to_owned()));
+        }
+        None
+    }
+}

@@ -1,0 +1,27 @@
+//! The core of a world: scheduler, clock, threads, findings, pool.
+//!
+//! [`Kernel`] is the state of one world, shared by everything that runs in it. [`World`] is the host's handle on it.
+//! The other parts of the simulator (I/O, objects, PnP, storage) keep their state in fields of `Kernel` and are built
+//! on what this module offers: [`Kernel::preempt`], [`Kernel::block`], [`Kernel::wake`], [`Kernel::spawn`],
+//! [`Kernel::dpc`], [`Kernel::at`], [`Kernel::call_driver`], [`Kernel::finding`].
+
+mod clock;
+mod config;
+mod deterministic;
+mod finding;
+mod kernel;
+mod parallel;
+mod rng;
+mod sched;
+mod thread;
+mod wait;
+mod world;
+
+pub use clock::Time;
+pub use config::{Config, SchedulerKind};
+pub use finding::{Finding, Rule};
+pub use kernel::{Kernel, KernelRef, current};
+pub use rng::Rng;
+pub use sched::TimedOut;
+pub use thread::{ThreadId, ThreadKind, ThreadState};
+pub use world::{World, WorldBuilder};

@@ -1,0 +1,155 @@
+//! What the simulator knows about one simulated thread.
+//!
+//! The fields are atomics so that the state can be shared with the parallel scheduler; only the thread itself
+//! changes them, so relaxed ordering suffices.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+/// Number of a simulated thread: counts up from 1 in order of creation, never reused within a world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ThreadId(pub u64);
+
+/// What kind of thread it is.
+#[derive(Debug, Clone)]
+pub enum ThreadKind {
+    /// A kernel thread.
+    System,
+    /// A user-mode program's thread, with its token.
+    User(crate::user::Token),
+    /// A deferred procedure call: starts at `DISPATCH_LEVEL`, never waits.
+    Dpc,
+    /// A helper of the test itself: not subject to the rules for kernel code.
+    Host,
+}
+
+/// A lock that a thread holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HeldLock {
+    /// Address of the lock.
+    pub(crate) address: usize,
+    /// Name of the lock's type.
+    pub(crate) kind: &'static str,
+    /// IRQL to go back to on release.
+    pub(crate) old_irql: u8,
+}
+
+/// The model of the kernel stack: only driver frames count.
+#[derive(Debug, Default)]
+pub(crate) struct StackModel {
+    /// Stack pointer where the innermost driver callback was entered; zero while no driver frame is below us.
+    pub(crate) base: AtomicUsize,
+    /// Bytes used by everything outside the innermost callback.
+    pub(crate) outer: AtomicUsize,
+    /// Bytes in use at the last call into the simulator: what a callback made now comes on top of.
+    pub(crate) last_used: AtomicUsize,
+    /// Bytes that this stack has.
+    pub(crate) limit: AtomicUsize,
+    /// The most that was ever in use.
+    pub(crate) high_water: AtomicUsize,
+}
+
+/// One simulated thread.
+#[derive(Debug)]
+pub struct ThreadState {
+    id: ThreadId,
+    name: String,
+    kind: ThreadKind,
+    irql: AtomicU8,
+    critical_depth: AtomicU32,
+    guarded_depth: AtomicU32,
+    pub(crate) processor: AtomicU32,
+    pub(crate) stack: StackModel,
+    pub(crate) held: Mutex<Vec<HeldLock>>,
+    pub(crate) yielder: AtomicUsize,
+    pub(crate) slot: AtomicUsize,
+    pub(crate) object: AtomicUsize,
+    pub(crate) priority: AtomicU32,
+    pub(crate) woken: AtomicBool,
+    pub(crate) parked: Mutex<()>,
+    pub(crate) unpark: Condvar,
+}
+
+impl ThreadState {
+    pub(crate) fn new(id: ThreadId, name: String, kind: ThreadKind, stack_limit: usize) -> Self {
+        let irql = if matches!(kind, ThreadKind::Dpc) { 2 } else { 0 };
+        let stack = StackModel { limit: AtomicUsize::new(stack_limit), ..StackModel::default() };
+        Self {
+            id,
+            name,
+            kind,
+            irql: AtomicU8::new(irql),
+            critical_depth: AtomicU32::new(0),
+            guarded_depth: AtomicU32::new(0),
+            processor: AtomicU32::new(0),
+            stack,
+            held: Mutex::new(Vec::new()),
+            yielder: AtomicUsize::new(0),
+            slot: AtomicUsize::new(usize::MAX),
+            object: AtomicUsize::new(0),
+            priority: AtomicU32::new(8),
+            woken: AtomicBool::new(false),
+            parked: Mutex::new(()),
+            unpark: Condvar::new(),
+        }
+    }
+
+    /// The thread's number.
+    #[must_use]
+    pub fn id(&self) -> ThreadId {
+        self.id
+    }
+
+    /// The thread's name, for reports.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What kind of thread it is.
+    #[must_use]
+    pub fn kind(&self) -> &ThreadKind {
+        &self.kind
+    }
+
+    /// Current IRQL.
+    #[must_use]
+    pub fn irql(&self) -> u8 {
+        self.irql.load(Ordering::Relaxed)
+    }
+
+    /// Sets the IRQL without any check; returns the old one.
+    pub fn set_irql(&self, irql: u8) -> u8 {
+        self.irql.swap(irql, Ordering::Relaxed)
+    }
+
+    /// How many critical regions the thread is in.
+    #[must_use]
+    pub fn critical_depth(&self) -> u32 {
+        self.critical_depth.load(Ordering::Relaxed)
+    }
+
+    /// How many guarded regions the thread is in.
+    #[must_use]
+    pub fn guarded_depth(&self) -> u32 {
+        self.guarded_depth.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_critical_depth(&self, depth: u32) {
+        self.critical_depth.store(depth, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_guarded_depth(&self, depth: u32) {
+        self.guarded_depth.store(depth, Ordering::Relaxed);
+    }
+
+    pub(crate) fn held(&self) -> std::sync::MutexGuard<'_, Vec<HeldLock>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The most kernel stack that driver frames on this thread ever used, in bytes.
+    #[must_use]
+    pub fn stack_high_water(&self) -> usize {
+        self.stack.high_water.load(Ordering::Relaxed)
+    }
+}

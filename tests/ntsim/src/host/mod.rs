@@ -1,0 +1,5 @@
+//! What the simulator needs from the machine it runs on. With `abi`, the only place for `unsafe` code.
+
+pub(crate) mod coroutine;
+pub(crate) mod memory;
+pub(crate) mod tls;

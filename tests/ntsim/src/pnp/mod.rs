@@ -1,0 +1,1 @@
+//! Owned by the I/O side of the simulator.

@@ -1,0 +1,3 @@
+//! User-mode programs: tokens, handles, requests.
+
+pub use crate::ob::token::Token;
