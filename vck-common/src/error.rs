@@ -56,7 +56,7 @@ pub enum VckError {
     WrongKey,
     /// A metadata block is damaged or contradicts itself or the device.
     BadBlock(&'static str),
-    /// A message is not well-formed MessagePack or exceeds a limit.
+    /// A message is not well-formed `MessagePack` or exceeds a limit.
     Malformed(&'static str),
     /// Files are open on the volume, so it cannot be locked.
     VolumeInUse,

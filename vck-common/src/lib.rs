@@ -20,6 +20,8 @@ pub mod secret;
 pub mod sector_io;
 mod status;
 pub mod units;
+pub mod wire;
+pub mod xts;
 
 pub use cipher::VolumeCipher;
 pub use error::{NtStatus, VckError, VckResult};
@@ -31,3 +33,4 @@ pub use units::{
     ByteLen, ByteOffset, DataExtent, DataSector, Extent, Geometry, Lba, RangeClass, RequestorKind, SectorCount,
     SectorSize, VendorSector,
 };
+pub use xts::XtsVolumeCipher;
