@@ -24,6 +24,8 @@ pub mod user;
 
 pub(crate) mod host;
 
+pub use crate::host::arena::Kind as MemoryKind;
+
 pub use crate::core::{
     Finding, Kernel, KernelRef, Rule, SchedulerKind, ThreadId, ThreadKind, ThreadState, Time, TimedOut, World,
     WorldBuilder, current,

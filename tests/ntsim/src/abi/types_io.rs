@@ -1,1 +1,6 @@
-//! Structures of the I/O manager.
+//! Structures, enumerations and constants of the kernel interface.
+
+#[path = "types/mod.rs"]
+mod types;
+
+pub use types::*;

@@ -1,7 +1,7 @@
 //! `Kernel`: the state of one world.
 
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::clock::{BOOT_SYSTEM_TIME, Time};
@@ -10,6 +10,7 @@ use super::finding::{Finding, Rule};
 use super::rng::Rng;
 use super::sched::Scheduler;
 use super::thread::ThreadState;
+use crate::host::arena::Arena;
 use crate::host::{coroutine, tls};
 
 /// The state of one world.
@@ -21,7 +22,7 @@ pub struct Kernel {
     log: Mutex<Vec<String>>,
     fault_rng: Mutex<Rng>,
     cng_rng: Mutex<Rng>,
-    pub(crate) stack_high_water: AtomicU64,
+    pub(crate) arena: Arena,
     /// Everything that belongs to the I/O side.
     pub(crate) io: crate::io::IoState,
 }
@@ -70,7 +71,7 @@ impl Kernel {
             log: Mutex::new(Vec::new()),
             fault_rng: Mutex::new(Rng::new(seed, 2)),
             cng_rng: Mutex::new(Rng::new(seed, 3)),
-            stack_high_water: AtomicU64::new(0),
+            arena: Arena::default(),
             io: crate::io::IoState::default(),
         })
     }
@@ -156,7 +157,7 @@ impl Kernel {
                 if self.is_deterministic() {
                     coroutine::suspend(thread);
                 } else {
-                    std::thread::park();
+                    super::parallel::park_for_ever(self);
                 }
             });
             assert!(parked.is_some(), "a finding on the host's thread: {:?}", self.findings());

@@ -146,3 +146,23 @@ pub(crate) fn run(kernel: &Arc<Kernel>, idle: bool, done: &mut dyn FnMut() -> bo
         );
     }
 }
+
+/// Waits until no operating-system thread runs code of a stopped world any more: parked for ever, or ended.
+pub(crate) fn quiesce(kernel: &Arc<Kernel>) {
+    if kernel.is_deterministic() {
+        return;
+    }
+    let mut sched = kernel.sched.lock();
+    while sched.running > 0 {
+        sched = kernel.sched.changed.wait_timeout(sched, POLL).unwrap_or_else(PoisonError::into_inner).0;
+    }
+}
+
+/// Parks the calling thread of a stopped world for ever.
+pub(crate) fn park_for_ever(kernel: &Kernel) -> ! {
+    kernel.sched.lock().running -= 1;
+    kernel.sched.changed.notify_all();
+    loop {
+        std::thread::park();
+    }
+}

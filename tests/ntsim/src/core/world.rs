@@ -114,6 +114,16 @@ impl World {
         KernelRef::new(Arc::clone(&self.kernel))
     }
 
+    pub(crate) fn kernel_ref(&self) -> &Arc<Kernel> {
+        &self.kernel
+    }
+
+    /// Forgets every simulated thread where it stands; waits until none is running.
+    pub(crate) fn abandon_threads(&self) {
+        self.carrier.abandon();
+        parallel::quiesce(&self.kernel);
+    }
+
     /// Runs the world until `done` holds; false when it cannot come to that any more (everyone waits, or a finding).
     pub fn run_until(&self, mut done: impl FnMut() -> bool) -> bool {
         self.drive(true, &mut done) == Outcome::Reached
@@ -188,6 +198,7 @@ impl World {
     /// # Panics
     /// When there is a finding.
     pub fn assert_clean(&self) {
+        self.kernel.check_memory();
         let findings = self.findings();
         assert!(findings.is_empty(), "{}", findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
     }
@@ -225,7 +236,6 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        self.kernel.stop();
-        self.carrier.abandon();
+        self.power_off();
     }
 }

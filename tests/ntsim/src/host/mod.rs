@@ -1,5 +1,7 @@
 //! What the simulator needs from the machine it runs on. With `abi`, the only place for `unsafe` code.
 
+mod alloc;
+pub(crate) mod arena;
 pub(crate) mod coroutine;
 pub(crate) mod memory;
 pub(crate) mod tls;

@@ -1,30 +1,28 @@
 //! Enumerations: a module of constants each, as the bindings have them.
 
-use super::*;
-
 pub mod _EVENT_TYPE {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const NotificationEvent: Type = 0;
     pub const SynchronizationEvent: Type = 1;
 }
 pub mod _TIMER_TYPE {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const NotificationTimer: Type = 0;
     pub const SynchronizationTimer: Type = 1;
 }
 pub mod _WAIT_TYPE {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const WaitAll: Type = 0;
     pub const WaitAny: Type = 1;
 }
 pub mod _MODE {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const KernelMode: Type = 0;
     pub const UserMode: Type = 1;
     pub const MaximumMode: Type = 2;
 }
 pub mod _KBUGCHECK_CALLBACK_REASON {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const KbCallbackInvalid: Type = 0;
     pub const KbCallbackReserved1: Type = 1;
     pub const KbCallbackSecondaryDumpData: Type = 2;
@@ -35,7 +33,7 @@ pub mod _KBUGCHECK_CALLBACK_REASON {
     pub const KbCallbackTriageDumpData: Type = 7;
 }
 pub mod _KWAIT_REASON {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const Executive: Type = 0;
     pub const FreePage: Type = 1;
     pub const PageIn: Type = 2;
@@ -79,13 +77,13 @@ pub mod _KWAIT_REASON {
     pub const MaximumWaitReason: Type = 40;
 }
 pub mod _LOCK_OPERATION {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const IoReadAccess: Type = 0;
     pub const IoWriteAccess: Type = 1;
     pub const IoModifyAccess: Type = 2;
 }
 pub mod _POOL_TYPE {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const NonPagedPool: Type = 0;
     pub const NonPagedPoolExecute: Type = 0;
     pub const PagedPool: Type = 1;
@@ -111,7 +109,7 @@ pub mod _POOL_TYPE {
     pub const NonPagedPoolSessionNx: Type = 544;
 }
 pub mod _MEMORY_CACHING_TYPE {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const MmNonCached: Type = 0;
     pub const MmCached: Type = 1;
     pub const MmWriteCombined: Type = 2;
@@ -122,13 +120,13 @@ pub mod _MEMORY_CACHING_TYPE {
     pub const MmNotMapped: Type = -1;
 }
 pub mod _MM_PAGE_PRIORITY {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const LowPagePriority: Type = 0;
     pub const NormalPagePriority: Type = 16;
     pub const HighPagePriority: Type = 32;
 }
 pub mod _WORK_QUEUE_TYPE {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const CriticalWorkQueue: Type = 0;
     pub const DelayedWorkQueue: Type = 1;
     pub const HyperCriticalWorkQueue: Type = 2;
@@ -140,14 +138,14 @@ pub mod _WORK_QUEUE_TYPE {
     pub const CustomPriorityWorkQueue: Type = 32;
 }
 pub mod _SECURITY_IMPERSONATION_LEVEL {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const SecurityAnonymous: Type = 0;
     pub const SecurityIdentification: Type = 1;
     pub const SecurityImpersonation: Type = 2;
     pub const SecurityDelegation: Type = 3;
 }
 pub mod _SYSTEM_POWER_STATE {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const PowerSystemUnspecified: Type = 0;
     pub const PowerSystemWorking: Type = 1;
     pub const PowerSystemSleeping1: Type = 2;
@@ -158,7 +156,7 @@ pub mod _SYSTEM_POWER_STATE {
     pub const PowerSystemMaximum: Type = 7;
 }
 pub mod POWER_ACTION {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const PowerActionNone: Type = 0;
     pub const PowerActionReserved: Type = 1;
     pub const PowerActionSleep: Type = 2;
@@ -170,7 +168,7 @@ pub mod POWER_ACTION {
     pub const PowerActionDisplayOff: Type = 8;
 }
 pub mod _DEVICE_POWER_STATE {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const PowerDeviceUnspecified: Type = 0;
     pub const PowerDeviceD0: Type = 1;
     pub const PowerDeviceD1: Type = 2;
@@ -179,12 +177,12 @@ pub mod _DEVICE_POWER_STATE {
     pub const PowerDeviceMaximum: Type = 5;
 }
 pub mod _POWER_STATE_TYPE {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const SystemPowerState: Type = 0;
     pub const DevicePowerState: Type = 1;
 }
 pub mod _KEY_SET_INFORMATION_CLASS {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const KeyWriteTimeInformation: Type = 0;
     pub const KeyWow64FlagsInformation: Type = 1;
     pub const KeyControlFlagsInformation: Type = 2;
@@ -195,7 +193,7 @@ pub mod _KEY_SET_INFORMATION_CLASS {
     pub const MaxKeySetInfoClass: Type = 7;
 }
 pub mod _KEY_VALUE_INFORMATION_CLASS {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const KeyValueBasicInformation: Type = 0;
     pub const KeyValueFullInformation: Type = 1;
     pub const KeyValuePartialInformation: Type = 2;
@@ -205,7 +203,7 @@ pub mod _KEY_VALUE_INFORMATION_CLASS {
     pub const MaxKeyValueInfoClass: Type = 6;
 }
 pub mod _REG_NOTIFY_CLASS {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const RegNtDeleteKey: Type = 0;
     pub const RegNtPreDeleteKey: Type = 0;
     pub const RegNtSetValueKey: Type = 1;
@@ -269,24 +267,24 @@ pub mod _REG_NOTIFY_CLASS {
     pub const MaxRegNtNotifyClass: Type = 49;
 }
 pub mod _IO_ALLOCATION_ACTION {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const KeepObject: Type = 1;
     pub const DeallocateObject: Type = 2;
     pub const DeallocateObjectKeepRegisters: Type = 3;
 }
 pub mod _IO_ACCESS_TYPE {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const ReadAccess: Type = 0;
     pub const WriteAccess: Type = 1;
     pub const ModifyAccess: Type = 2;
 }
 pub mod _IO_ACCESS_MODE {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const SequentialAccess: Type = 0;
     pub const RandomAccess: Type = 1;
 }
 pub mod _DEVICE_USAGE_NOTIFICATION_TYPE {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const DeviceUsageTypeUndefined: Type = 0;
     pub const DeviceUsageTypePaging: Type = 1;
     pub const DeviceUsageTypeHibernation: Type = 2;
@@ -296,7 +294,7 @@ pub mod _DEVICE_USAGE_NOTIFICATION_TYPE {
     pub const DeviceUsageTypeGuestAssigned: Type = 6;
 }
 pub mod DEVICE_REGISTRY_PROPERTY {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const DevicePropertyDeviceDescription: Type = 0;
     pub const DevicePropertyHardwareID: Type = 1;
     pub const DevicePropertyCompatibleIDs: Type = 2;
@@ -322,7 +320,7 @@ pub mod DEVICE_REGISTRY_PROPERTY {
     pub const DevicePropertyContainerID: Type = 22;
 }
 pub mod _IO_NOTIFICATION_EVENT_CATEGORY {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const EventCategoryReserved: Type = 0;
     pub const EventCategoryHardwareProfileChange: Type = 1;
     pub const EventCategoryDeviceInterfaceChange: Type = 2;
@@ -330,7 +328,7 @@ pub mod _IO_NOTIFICATION_EVENT_CATEGORY {
     pub const EventCategoryKernelSoftRestart: Type = 4;
 }
 pub mod _IO_PRIORITY_HINT {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const IoPriorityVeryLow: Type = 0;
     pub const IoPriorityLow: Type = 1;
     pub const IoPriorityNormal: Type = 2;
@@ -339,7 +337,7 @@ pub mod _IO_PRIORITY_HINT {
     pub const MaxIoPriorityTypes: Type = 5;
 }
 pub mod _FILE_INFORMATION_CLASS {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const FileDirectoryInformation: Type = 1;
     pub const FileFullDirectoryInformation: Type = 2;
     pub const FileBothDirectoryInformation: Type = 3;
@@ -418,12 +416,12 @@ pub mod _FILE_INFORMATION_CLASS {
     pub const FileMaximumInformation: Type = 76;
 }
 pub mod _DIRECTORY_NOTIFY_INFORMATION_CLASS {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const DirectoryNotifyInformation: Type = 1;
     pub const DirectoryNotifyExtendedInformation: Type = 2;
 }
 pub mod _FSINFOCLASS {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const FileFsVolumeInformation: Type = 1;
     pub const FileFsLabelInformation: Type = 2;
     pub const FileFsSizeInformation: Type = 3;
@@ -441,7 +439,7 @@ pub mod _FSINFOCLASS {
     pub const FileFsMaximumInformation: Type = 15;
 }
 pub mod _DEVICE_RELATION_TYPE {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const BusRelations: Type = 0;
     pub const EjectionRelations: Type = 1;
     pub const PowerRelations: Type = 2;
@@ -451,7 +449,7 @@ pub mod _DEVICE_RELATION_TYPE {
     pub const TransportRelations: Type = 6;
 }
 pub mod _BUS_QUERY_ID_TYPE {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const BusQueryDeviceID: Type = 0;
     pub const BusQueryHardwareIDs: Type = 1;
     pub const BusQueryCompatibleIDs: Type = 2;
@@ -460,12 +458,12 @@ pub mod _BUS_QUERY_ID_TYPE {
     pub const BusQueryContainerID: Type = 5;
 }
 pub mod _DEVICE_TEXT_TYPE {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const DeviceTextDescription: Type = 0;
     pub const DeviceTextLocationInformation: Type = 1;
 }
 pub mod _PROCESSINFOCLASS {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const ProcessBasicInformation: Type = 0;
     pub const ProcessQuotaLimits: Type = 1;
     pub const ProcessIoCounters: Type = 2;
@@ -520,7 +518,7 @@ pub mod _PROCESSINFOCLASS {
     pub const MaxProcessInfoClass: Type = 51;
 }
 pub mod _THREADINFOCLASS {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const ThreadBasicInformation: Type = 0;
     pub const ThreadTimes: Type = 1;
     pub const ThreadPriority: Type = 2;
@@ -558,12 +556,12 @@ pub mod _THREADINFOCLASS {
     pub const MaxThreadInfoClass: Type = 34;
 }
 pub mod _TOKEN_TYPE {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const TokenPrimary: Type = 1;
     pub const TokenImpersonation: Type = 2;
 }
 pub mod _TOKEN_INFORMATION_CLASS {
-    pub type Type = core::ffi::c_int;
+    pub type Type = i32;
     pub const TokenUser: Type = 1;
     pub const TokenGroups: Type = 2;
     pub const TokenPrivileges: Type = 3;

@@ -3,20 +3,7 @@
 use super::*;
 
 #[repr(C)]
-#[derive(Copy, Clone)]
-pub union _LARGE_INTEGER {
-    pub __bindgen_anon_1: _LARGE_INTEGER__bindgen_ty_1,
-    pub u: _LARGE_INTEGER__bindgen_ty_2,
-    pub QuadPart: LONGLONG,
-}
-#[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
-pub struct _LARGE_INTEGER__bindgen_ty_1 {
-    pub LowPart: ULONG,
-    pub HighPart: LONG,
-}
-#[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _LARGE_INTEGER__bindgen_ty_2 {
     pub LowPart: ULONG,
     pub HighPart: LONG,
@@ -29,44 +16,33 @@ pub union _ULARGE_INTEGER {
     pub QuadPart: ULONGLONG,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _ULARGE_INTEGER__bindgen_ty_1 {
     pub LowPart: ULONG,
     pub HighPart: ULONG,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _ULARGE_INTEGER__bindgen_ty_2 {
     pub LowPart: ULONG,
     pub HighPart: ULONG,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct _LIST_ENTRY {
-    pub Flink: *mut _LIST_ENTRY,
-    pub Blink: *mut _LIST_ENTRY,
-}
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct _SINGLE_LIST_ENTRY {
-    pub Next: *mut _SINGLE_LIST_ENTRY,
-}
-#[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _PROCESSOR_NUMBER {
     pub Group: USHORT,
     pub Number: UCHAR,
     pub Reserved: UCHAR,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _GROUP_AFFINITY {
     pub Mask: KAFFINITY,
     pub Group: USHORT,
     pub Reserved: [USHORT; 3usize],
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _TIME_FIELDS {
     pub Year: CSHORT,
     pub Month: CSHORT,
@@ -79,7 +55,7 @@ pub struct _TIME_FIELDS {
 }
 #[repr(C)]
 #[repr(align(16))]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _SLIST_ENTRY {
     pub Next: *mut _SLIST_ENTRY,
 }
@@ -93,31 +69,31 @@ pub union _SLIST_HEADER {
     pub HeaderX64: _SLIST_HEADER__bindgen_ty_4,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _SLIST_HEADER__bindgen_ty_1 {
     pub Alignment: ULONGLONG,
     pub Region: ULONGLONG,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _SLIST_HEADER__bindgen_ty_2 {
     pub _bindgen_align: [u64; 0],
     pub _bitfield_1: __BindgenBitfieldUnit<[u8; 16usize]>,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _SLIST_HEADER__bindgen_ty_3 {
     pub _bindgen_align: [u64; 0],
     pub _bitfield_1: __BindgenBitfieldUnit<[u8; 16usize]>,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _SLIST_HEADER__bindgen_ty_4 {
     pub _bindgen_align: [u64; 0],
     pub _bitfield_1: __BindgenBitfieldUnit<[u8; 16usize]>,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _KBUGCHECK_REASON_CALLBACK_RECORD {
     pub Entry: LIST_ENTRY,
     pub CallbackRoutine: PKBUGCHECK_REASON_CALLBACK_ROUTINE,
@@ -127,7 +103,7 @@ pub struct _KBUGCHECK_REASON_CALLBACK_RECORD {
     pub State: UCHAR,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _KBUGCHECK_CALLBACK_RECORD {
     pub Entry: LIST_ENTRY,
     pub CallbackRoutine: PKBUGCHECK_CALLBACK_ROUTINE,
@@ -138,7 +114,7 @@ pub struct _KBUGCHECK_CALLBACK_RECORD {
     pub State: UCHAR,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _KWAIT_BLOCK {
     pub WaitListEntry: LIST_ENTRY,
     pub Thread: *mut _KTHREAD,
@@ -150,7 +126,7 @@ pub struct _KWAIT_BLOCK {
     pub SpareLong: LONG,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _KAPC {
     pub Type: UCHAR,
     pub SpareByte0: UCHAR,
@@ -170,42 +146,16 @@ pub struct _KAPC {
     pub Inserted: BOOLEAN,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _KSPIN_LOCK_QUEUE {
     pub Next: *mut _KSPIN_LOCK_QUEUE,
     pub Lock: PKSPIN_LOCK,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _KLOCK_QUEUE_HANDLE {
     pub LockQueue: KSPIN_LOCK_QUEUE,
     pub OldIrql: KIRQL,
-}
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct _KDPC {
-    pub Type: UCHAR,
-    pub Importance: UCHAR,
-    pub Number: USHORT,
-    pub DpcListEntry: LIST_ENTRY,
-    pub DeferredRoutine: PKDEFERRED_ROUTINE,
-    pub DeferredContext: PVOID,
-    pub SystemArgument1: PVOID,
-    pub SystemArgument2: PVOID,
-    pub DpcData: PVOID,
-}
-#[repr(C)]
-#[derive(Copy, Clone)]
-pub struct _DISPATCHER_HEADER {
-    pub __bindgen_anon_1: _DISPATCHER_HEADER__bindgen_ty_1,
-    pub SignalState: LONG,
-    pub WaitListHead: LIST_ENTRY,
-}
-#[repr(C)]
-#[derive(Copy, Clone)]
-pub union _DISPATCHER_HEADER__bindgen_ty_1 {
-    pub __bindgen_anon_1: _DISPATCHER_HEADER__bindgen_ty_1__bindgen_ty_1,
-    pub Lock: LONG,
 }
 #[repr(C)]
 #[derive(Copy, Clone)]
@@ -229,7 +179,7 @@ pub union _DISPATCHER_HEADER__bindgen_ty_1__bindgen_ty_1__bindgen_ty_1__bindgen_
     pub __bindgen_anon_1: _DISPATCHER_HEADER__bindgen_ty_1__bindgen_ty_1__bindgen_ty_1__bindgen_ty_1__bindgen_ty_1,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _DISPATCHER_HEADER__bindgen_ty_1__bindgen_ty_1__bindgen_ty_1__bindgen_ty_1__bindgen_ty_1 {
     pub _bitfield_1: __BindgenBitfieldUnit<[u8; 1usize]>,
 }
@@ -247,7 +197,7 @@ pub union _DISPATCHER_HEADER__bindgen_ty_1__bindgen_ty_1__bindgen_ty_2__bindgen_
     pub __bindgen_anon_1: _DISPATCHER_HEADER__bindgen_ty_1__bindgen_ty_1__bindgen_ty_2__bindgen_ty_1__bindgen_ty_1,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _DISPATCHER_HEADER__bindgen_ty_1__bindgen_ty_1__bindgen_ty_2__bindgen_ty_1__bindgen_ty_1 {
     pub _bitfield_1: __BindgenBitfieldUnit<[u8; 1usize]>,
 }
@@ -265,7 +215,7 @@ pub union _DISPATCHER_HEADER__bindgen_ty_1__bindgen_ty_1__bindgen_ty_3__bindgen_
     pub __bindgen_anon_1: _DISPATCHER_HEADER__bindgen_ty_1__bindgen_ty_1__bindgen_ty_3__bindgen_ty_1__bindgen_ty_1,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _DISPATCHER_HEADER__bindgen_ty_1__bindgen_ty_1__bindgen_ty_3__bindgen_ty_1__bindgen_ty_1 {
     pub _bitfield_1: __BindgenBitfieldUnit<[u8; 1usize]>,
 }
@@ -276,20 +226,9 @@ pub union _DISPATCHER_HEADER__bindgen_ty_1__bindgen_ty_1__bindgen_ty_3__bindgen_
     pub __bindgen_anon_1: _DISPATCHER_HEADER__bindgen_ty_1__bindgen_ty_1__bindgen_ty_3__bindgen_ty_2__bindgen_ty_1,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _DISPATCHER_HEADER__bindgen_ty_1__bindgen_ty_1__bindgen_ty_3__bindgen_ty_2__bindgen_ty_1 {
     pub _bitfield_1: __BindgenBitfieldUnit<[u8; 1usize]>,
-}
-#[repr(C)]
-#[derive(Copy, Clone)]
-pub struct _KEVENT {
-    pub Header: DISPATCHER_HEADER,
-}
-#[repr(C)]
-#[derive(Copy, Clone)]
-pub struct _KSEMAPHORE {
-    pub Header: DISPATCHER_HEADER,
-    pub Limit: LONG,
 }
 #[repr(C)]
 #[derive(Copy, Clone)]
@@ -311,14 +250,14 @@ pub struct _KTIMER {
     pub Period: ULONG,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _KSYSTEM_TIME {
     pub LowPart: ULONG,
     pub High1Time: LONG,
     pub High2Time: LONG,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _XSTATE_CONTEXT {
     pub Mask: ULONG64,
     pub Length: ULONG,
@@ -327,24 +266,12 @@ pub struct _XSTATE_CONTEXT {
     pub Buffer: PVOID,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _XSTATE_SAVE {
     pub Prev: *mut _XSTATE_SAVE,
     pub Thread: *mut _KTHREAD,
     pub Level: UCHAR,
     pub XStateContext: XSTATE_CONTEXT,
-}
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct _MDL {
-    pub Next: *mut _MDL,
-    pub Size: CSHORT,
-    pub MdlFlags: CSHORT,
-    pub Process: *mut _EPROCESS,
-    pub MappedSystemVa: PVOID,
-    pub StartVa: PVOID,
-    pub ByteCount: ULONG,
-    pub ByteOffset: ULONG,
 }
 #[repr(C)]
 #[derive(Copy, Clone)]
@@ -501,7 +428,7 @@ pub union _EX_RUNDOWN_REF__bindgen_ty_1 {
     pub Ptr: PVOID,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _KEY_VALUE_FULL_INFORMATION {
     pub TitleIndex: ULONG,
     pub Type: ULONG,
@@ -511,7 +438,7 @@ pub struct _KEY_VALUE_FULL_INFORMATION {
     pub Name: [WCHAR; 1usize],
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _KEY_VALUE_PARTIAL_INFORMATION {
     pub TitleIndex: ULONG,
     pub Type: ULONG,
@@ -519,7 +446,7 @@ pub struct _KEY_VALUE_PARTIAL_INFORMATION {
     pub Data: [UCHAR; 1usize],
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _CLIENT_ID {
     pub UniqueProcess: HANDLE,
     pub UniqueThread: HANDLE,

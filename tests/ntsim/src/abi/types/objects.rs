@@ -3,34 +3,27 @@
 use super::*;
 
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _LUID {
     pub LowPart: ULONG,
     pub HighPart: LONG,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct _UNICODE_STRING {
-    pub Length: USHORT,
-    pub MaximumLength: USHORT,
-    pub Buffer: PWSTR,
-}
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _CSTRING {
     pub Length: USHORT,
     pub MaximumLength: USHORT,
     pub Buffer: *const CHAR,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _STRING {
     pub Length: USHORT,
     pub MaximumLength: USHORT,
     pub Buffer: PCHAR,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _OBJECT_ATTRIBUTES {
     pub Length: ULONG,
     pub RootDirectory: HANDLE,
@@ -40,43 +33,19 @@ pub struct _OBJECT_ATTRIBUTES {
     pub SecurityQualityOfService: PVOID,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
-pub struct _GUID {
-    pub Data1: core::ffi::c_ulong,
-    pub Data2: core::ffi::c_ushort,
-    pub Data3: core::ffi::c_ushort,
-    pub Data4: [core::ffi::c_uchar; 8usize],
-}
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct _KDEVICE_QUEUE_ENTRY {
-    pub DeviceListEntry: LIST_ENTRY,
-    pub SortKey: ULONG,
-    pub Inserted: BOOLEAN,
-}
-#[repr(C)]
-#[derive(Copy, Clone)]
-pub struct _KDEVICE_QUEUE {
-    pub Type: CSHORT,
-    pub Size: CSHORT,
-    pub DeviceListHead: LIST_ENTRY,
-    pub Lock: KSPIN_LOCK,
-    pub __bindgen_anon_1: _KDEVICE_QUEUE__bindgen_ty_1,
-}
-#[repr(C)]
 #[derive(Copy, Clone)]
 pub union _KDEVICE_QUEUE__bindgen_ty_1 {
     pub Busy: BOOLEAN,
     pub __bindgen_anon_1: _KDEVICE_QUEUE__bindgen_ty_1__bindgen_ty_1,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _KDEVICE_QUEUE__bindgen_ty_1__bindgen_ty_1 {
     pub _bindgen_align: [u64; 0],
     pub _bitfield_1: __BindgenBitfieldUnit<[u8; 8usize]>,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _ACL {
     pub AclRevision: UCHAR,
     pub Sbz1: UCHAR,
@@ -85,27 +54,27 @@ pub struct _ACL {
     pub Sbz2: USHORT,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _LUID_AND_ATTRIBUTES {
     pub Luid: LUID,
     pub Attributes: ULONG,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _PRIVILEGE_SET {
     pub PrivilegeCount: ULONG,
     pub Control: ULONG,
     pub Privilege: [LUID_AND_ATTRIBUTES; 1usize],
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _INITIAL_PRIVILEGE_SET {
     pub PrivilegeCount: ULONG,
     pub Control: ULONG,
     pub Privilege: [LUID_AND_ATTRIBUTES; 3usize],
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _SECURITY_SUBJECT_CONTEXT {
     pub ClientToken: PACCESS_TOKEN,
     pub ImpersonationLevel: SECURITY_IMPERSONATION_LEVEL,
@@ -156,19 +125,19 @@ pub union _SYSTEM_POWER_STATE_CONTEXT__bindgen_ty_1 {
     pub ContextAsUlong: ULONG,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _SYSTEM_POWER_STATE_CONTEXT__bindgen_ty_1__bindgen_ty_1 {
     pub _bindgen_align: [u32; 0],
     pub _bitfield_1: __BindgenBitfieldUnit<[u8; 4usize]>,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _OBJECT_HANDLE_INFORMATION {
     pub HandleAttributes: ULONG,
     pub GrantedAccess: ACCESS_MASK,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _VPB {
     pub Type: CSHORT,
     pub Size: CSHORT,
@@ -181,7 +150,7 @@ pub struct _VPB {
     pub VolumeLabel: [WCHAR; 32usize],
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _WAIT_CONTEXT_BLOCK {
     pub WaitQueueEntry: KDEVICE_QUEUE_ENTRY,
     pub DeviceRoutine: PDRIVER_CONTROL,
@@ -228,7 +197,7 @@ pub union _DEVICE_OBJECT__bindgen_ty_1 {
     pub Wcb: WAIT_CONTEXT_BLOCK,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _DEVICE_CAPABILITIES {
     pub Size: USHORT,
     pub Version: USHORT,
@@ -277,13 +246,13 @@ pub struct _FILE_OBJECT {
     pub FileObjectExtension: PVOID,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _DEVICE_RELATIONS {
     pub Count: ULONG,
     pub Objects: [PDEVICE_OBJECT; 1usize],
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _DRIVER_EXTENSION {
     pub DriverObject: *mut _DRIVER_OBJECT,
     pub AddDevice: PDRIVER_ADD_DEVICE,
@@ -291,7 +260,7 @@ pub struct _DRIVER_EXTENSION {
     pub ServiceKeyName: UNICODE_STRING,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _DRIVER_OBJECT {
     pub Type: CSHORT,
     pub Size: CSHORT,
@@ -310,7 +279,7 @@ pub struct _DRIVER_OBJECT {
     pub MajorFunction: [PDRIVER_DISPATCH; 28usize],
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_SECURITY_CONTEXT {
     pub SecurityQos: PSECURITY_QUALITY_OF_SERVICE,
     pub AccessState: PACCESS_STATE,
@@ -318,17 +287,17 @@ pub struct _IO_SECURITY_CONTEXT {
     pub FullCreateOptions: ULONG,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _OBJECT_NAME_INFORMATION {
     pub Name: UNICODE_STRING,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _SID_IDENTIFIER_AUTHORITY {
     pub Value: [UCHAR; 6usize],
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _SID {
     pub Revision: UCHAR,
     pub SubAuthorityCount: UCHAR,
@@ -336,21 +305,21 @@ pub struct _SID {
     pub SubAuthority: [ULONG; 1usize],
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _ACE_HEADER {
     pub AceType: UCHAR,
     pub AceFlags: UCHAR,
     pub AceSize: USHORT,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _ACCESS_ALLOWED_ACE {
     pub Header: ACE_HEADER,
     pub Mask: ACCESS_MASK,
     pub SidStart: ULONG,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _SECURITY_DESCRIPTOR {
     pub Revision: UCHAR,
     pub Sbz1: UCHAR,

@@ -8,13 +8,13 @@ pub struct __BindgenBitfieldUnit<Storage> {
     storage: Storage,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _RTL_BITMAP {
     pub SizeOfBitMap: ULONG,
     pub Buffer: PULONG,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _RTL_QUERY_REGISTRY_TABLE {
     pub QueryRoutine: PRTL_QUERY_REGISTRY_ROUTINE,
     pub Flags: ULONG,
@@ -25,7 +25,7 @@ pub struct _RTL_QUERY_REGISTRY_TABLE {
     pub DefaultLength: ULONG,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_SESSION_STATE_NOTIFICATION {
     pub Size: ULONG,
     pub Flags: ULONG,
@@ -34,7 +34,7 @@ pub struct _IO_SESSION_STATE_NOTIFICATION {
     pub Context: PVOID,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _BOOTDISK_INFORMATION {
     pub BootPartitionOffset: LONGLONG,
     pub SystemPartitionOffset: LONGLONG,
@@ -42,7 +42,7 @@ pub struct _BOOTDISK_INFORMATION {
     pub SystemDeviceSignature: ULONG,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _DEVPROPKEY {
     pub fmtid: DEVPROPGUID,
     pub pid: DEVPROPID,
@@ -62,13 +62,13 @@ pub struct _FILE_STANDARD_INFORMATION {
     pub Directory: BOOLEAN,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _FILE_FS_DEVICE_INFORMATION {
     pub DeviceType: ULONG,
     pub Characteristics: ULONG,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _FILE_NAME_INFORMATION {
     pub FileNameLength: ULONG,
     pub FileName: [WCHAR; 1usize],
@@ -82,7 +82,7 @@ pub struct _FILE_FS_SIZE_INFORMATION {
     pub BytesPerSector: ULONG,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _OSVERSIONINFOW {
     pub dwOSVersionInfoSize: ULONG,
     pub dwMajorVersion: ULONG,
@@ -92,7 +92,7 @@ pub struct _OSVERSIONINFOW {
     pub szCSDVersion: [WCHAR; 128usize],
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_PRIORITY_INFO {
     pub Size: ULONG,
     pub ThreadPriority: ULONG,

@@ -59,7 +59,7 @@ pub union _IO_STACK_LOCATION__bindgen_ty_1 {
     pub Others: _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_39,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_1 {
     pub SecurityContext: PIO_SECURITY_CONTEXT,
     pub Options: ULONG,
@@ -70,7 +70,7 @@ pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_1 {
     pub EaLength: ULONG,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_2 {
     pub SecurityContext: PIO_SECURITY_CONTEXT,
     pub Options: ULONG,
@@ -80,7 +80,7 @@ pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_2 {
     pub Parameters: PNAMED_PIPE_CREATE_PARAMETERS,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_3 {
     pub SecurityContext: PIO_SECURITY_CONTEXT,
     pub Options: ULONG,
@@ -108,7 +108,7 @@ pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_5 {
     pub ByteOffset: LARGE_INTEGER,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_6 {
     pub Length: ULONG,
     pub FileName: PUNICODE_STRING,
@@ -118,7 +118,7 @@ pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_6 {
 }
 #[repr(C)]
 #[repr(align(8))]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_7 {
     pub Length: ULONG,
     pub __bindgen_padding_0: [u8; 4usize],
@@ -126,7 +126,7 @@ pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_7 {
 }
 #[repr(C)]
 #[repr(align(8))]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_8 {
     pub Length: ULONG,
     pub __bindgen_padding_0: [u8; 4usize],
@@ -136,7 +136,7 @@ pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_8 {
 }
 #[repr(C)]
 #[repr(align(8))]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_9 {
     pub Length: ULONG,
     pub __bindgen_padding_0: [u8; 4usize],
@@ -159,13 +159,13 @@ pub union _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_10__bindgen_ty_1 {
     pub DeleteHandle: HANDLE,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_10__bindgen_ty_1__bindgen_ty_1 {
     pub ReplaceIfExists: BOOLEAN,
     pub AdvanceOnly: BOOLEAN,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_11 {
     pub Length: ULONG,
     pub EaList: PVOID,
@@ -174,13 +174,13 @@ pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_11 {
     pub EaIndex: ULONG,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_12 {
     pub Length: ULONG,
 }
 #[repr(C)]
 #[repr(align(8))]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_13 {
     pub Length: ULONG,
     pub __bindgen_padding_0: [u8; 4usize],
@@ -188,14 +188,14 @@ pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_13 {
 }
 #[repr(C)]
 #[repr(align(8))]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_14 {
     pub Length: ULONG,
     pub __bindgen_padding_0: [u8; 4usize],
     pub FsInformationClass: FS_INFORMATION_CLASS,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_15 {
     pub OutputBufferLength: ULONG,
     pub __bindgen_padding_0: [u8; 4usize],
@@ -212,7 +212,7 @@ pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_16 {
     pub ByteOffset: LARGE_INTEGER,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_17 {
     pub OutputBufferLength: ULONG,
     pub __bindgen_padding_0: [u8; 4usize],
@@ -223,37 +223,37 @@ pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_17 {
 }
 #[repr(C)]
 #[repr(align(8))]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_18 {
     pub SecurityInformation: SECURITY_INFORMATION,
     pub __bindgen_padding_0: [u8; 4usize],
     pub Length: ULONG,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_19 {
     pub SecurityInformation: SECURITY_INFORMATION,
     pub SecurityDescriptor: PSECURITY_DESCRIPTOR,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_20 {
     pub Vpb: PVPB,
     pub DeviceObject: PDEVICE_OBJECT,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_21 {
     pub Vpb: PVPB,
     pub DeviceObject: PDEVICE_OBJECT,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_22 {
     pub Srb: *mut _SCSI_REQUEST_BLOCK,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_23 {
     pub Length: ULONG,
     pub StartSid: PSID,
@@ -261,17 +261,17 @@ pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_23 {
     pub SidListLength: ULONG,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_24 {
     pub Length: ULONG,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_25 {
     pub Type: DEVICE_RELATION_TYPE,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_26 {
     pub InterfaceType: *const GUID,
     pub Size: USHORT,
@@ -280,17 +280,17 @@ pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_26 {
     pub InterfaceSpecificData: PVOID,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_27 {
     pub Capabilities: PDEVICE_CAPABILITIES,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_28 {
     pub IoResourceRequirementList: PIO_RESOURCE_REQUIREMENTS_LIST,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_29 {
     pub WhichSpace: ULONG,
     pub Buffer: PVOID,
@@ -299,18 +299,18 @@ pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_29 {
     pub Length: ULONG,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Default, Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_30 {
     pub Lock: BOOLEAN,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_31 {
     pub IdType: BUS_QUERY_ID_TYPE,
 }
 #[repr(C)]
 #[repr(align(8))]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_32 {
     pub DeviceTextType: DEVICE_TEXT_TYPE,
     pub __bindgen_padding_0: [u8; 4usize],
@@ -318,7 +318,7 @@ pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_32 {
 }
 #[repr(C)]
 #[repr(align(8))]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_33 {
     pub InPath: BOOLEAN,
     pub Reserved: [BOOLEAN; 3usize],
@@ -326,12 +326,12 @@ pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_33 {
     pub Type: DEVICE_USAGE_NOTIFICATION_TYPE,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_34 {
     pub PowerState: SYSTEM_POWER_STATE,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_35 {
     pub PowerSequence: PPOWER_SEQUENCE,
 }
@@ -354,13 +354,13 @@ pub union _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_36__bindgen_ty_1 {
     pub SystemPowerStateContext: SYSTEM_POWER_STATE_CONTEXT,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_37 {
     pub AllocatedResources: PCM_RESOURCE_LIST,
     pub AllocatedResourcesTranslated: PCM_RESOURCE_LIST,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_38 {
     pub ProviderId: ULONG_PTR,
     pub DataPath: PVOID,
@@ -368,7 +368,7 @@ pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_38 {
     pub Buffer: PVOID,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_39 {
     pub Argument1: PVOID,
     pub Argument2: PVOID,
