@@ -1,0 +1,119 @@
+//! What the outside may know about a conversion.
+use core::fmt;
+
+use vck_common::{DataSector, Lba, NtStatus, SectorCount};
+
+/// The state of the sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing to do, or nothing asked for.
+    Idle,
+    /// Converting to ciphertext.
+    Encrypting,
+    /// Converting to plaintext.
+    Decrypting,
+    /// Stopped by request.
+    Paused,
+    /// Stopped by an error that retries did not overcome; a START command tries again.
+    Faulted,
+}
+
+impl State {
+    /// The number in responses. Paused and faulted share one; the error text tells them apart.
+    #[must_use]
+    pub const fn wire_code(self) -> u8 {
+        match self {
+            Self::Idle => 0,
+            Self::Encrypting => 1,
+            Self::Decrypting => 2,
+            Self::Paused | Self::Faulted => 3,
+        }
+    }
+}
+
+/// The part of a step that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// Sealing the metadata blocks.
+    Seal,
+    /// Waiting for the requests in the zone.
+    Drain,
+    /// Reading the zone.
+    Read,
+    /// Writing the zone.
+    Write,
+    /// Writing the old contents of the zone back.
+    Restore,
+    /// Writing the metadata blocks.
+    Persist,
+    /// Flushing the device.
+    Flush,
+}
+
+impl ErrorKind {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Seal => "sealing the metadata",
+            Self::Drain => "waiting for requests",
+            Self::Read => "reading",
+            Self::Write => "writing",
+            Self::Restore => "writing the old contents back",
+            Self::Persist => "writing the metadata",
+            Self::Flush => "flushing",
+        }
+    }
+}
+
+/// The last error of the sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SweepError {
+    /// What was being done.
+    pub kind: ErrorKind,
+    /// The first sector concerned: the one the device named, the one a split read found, or the start of the zone.
+    pub lba: Lba,
+    /// The status of the failure, as the device reported it.
+    pub status: NtStatus,
+    /// Attempts that failed since the last success.
+    pub count: u32,
+}
+
+impl fmt::Display for SweepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, lba, status, count } = self;
+        write!(f, "{} failed at sector {lba}, {status}, attempts: {count}", kind.text())
+    }
+}
+
+/// A snapshot of the sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The state.
+    pub state: State,
+    /// The durable boundary: data sectors below it are ciphertext.
+    pub boundary: DataSector,
+    /// Size of the data region.
+    pub total: SectorCount,
+    /// The last error since the last success.
+    pub error: Option<SweepError>,
+}
+
+impl Progress {
+    /// Writes the error text of responses: nothing while all is well, otherwise why the sweep does not move.
+    ///
+    /// # Errors
+    /// Whatever `out` returns, a full buffer for instance.
+    pub fn error_text(&self, out: &mut impl fmt::Write) -> fmt::Result {
+        let cause = match self.state {
+            State::Paused => "paused: by request",
+            State::Faulted => "faulted",
+            State::Idle | State::Encrypting | State::Decrypting => "retrying",
+        };
+        match (self.state, self.error) {
+            (State::Paused, None) => out.write_str(cause),
+            (State::Paused, Some(error)) => write!(out, "{cause}; before that, {error}"),
+            (_, Some(error)) => write!(out, "{cause}: {error}"),
+            (State::Faulted, None) => write!(out, "{cause}: no cause recorded"),
+            (_, None) => Ok(()),
+        }
+    }
+}

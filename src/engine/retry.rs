@@ -1,0 +1,30 @@
+//! How often a failure is tried again, and after how long.
+//!
+//! There are two circles. Within a step, while the zone is closed and both its sides are in memory, an operation is
+//! repeated a few times with short pauses, because user requests wait. When that is used up the step is undone, the
+//! gate opened, and the whole step is tried again after longer pauses. Then the sweep stops as faulted. What is
+//! transient is not guessed from the status: devices report passing conditions with any of them.
+use core::time::Duration;
+
+/// Attempts at one operation while the zone is closed.
+pub(super) const HELD_TRIES: u32 = 3;
+/// Attempts at one step.
+pub(super) const STEP_TRIES: u32 = 4;
+
+const HELD_PAUSE: Duration = Duration::from_millis(10);
+const STEP_PAUSE: Duration = Duration::from_millis(200);
+
+/// The pause after `failures` failures (one or more) of an operation inside a closed zone.
+pub(super) fn held_pause(failures: u32) -> Duration {
+    doubled(HELD_PAUSE, failures)
+}
+
+/// The pause after `failures` failures (one or more) of a step.
+pub(super) fn step_pause(failures: u32) -> Duration {
+    doubled(STEP_PAUSE, failures)
+}
+
+fn doubled(first: Duration, failures: u32) -> Duration {
+    let times = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
+    first.saturating_mul(times)
+}
