@@ -1,1 +1,1 @@
-//! Owned by the I/O side of the simulator.
+//! Filled in by the next commits.

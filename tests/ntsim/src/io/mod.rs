@@ -1,5 +1,5 @@
-//! Owned by the I/O side of the simulator.
+//! The I/O manager.
 
-/// Per-world state of this module.
-#[derive(Debug, Default)]
-pub(crate) struct IoState {}
+/// Everything that belongs to the I/O side of a world.
+#[derive(Default)]
+pub struct IoState {}

@@ -1,5 +1,8 @@
-//! Objects, names, handles and security.
+//! Objects: names, handles, references, tokens, security.
 
+pub(crate) mod namespace;
 pub mod security;
 pub mod sid;
-pub mod token;
+mod token;
+
+pub use token::{Token, TokenKind};

@@ -1,3 +1,3 @@
-//! User-mode programs: tokens, handles, requests.
+//! What user-mode programs do.
 
-pub use crate::ob::token::Token;
+pub use crate::ob::Token;

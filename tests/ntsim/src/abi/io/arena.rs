@@ -1,0 +1,134 @@
+//! Memory of kernel objects (IRPs, devices, drivers, files, MDLs of the I/O manager, buffers of requests).
+//!
+//! # Invariants
+//! * **Recycled, never returned**: a block handed out belongs to the world until the world is dropped. After `free` it
+//!   may be handed out again for an object of the same size. So an address once handed out is readable and writable
+//!   memory for as long as the world lives, which is what the views of [`super::view`] rest on.
+//! * A freed block is filled with [`POISON`] and waits in a quarantine before it is used again.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+
+/// Fill of freed blocks: as a pointer it is not canonical.
+pub(crate) const POISON: u8 = 0xDD;
+/// Freed blocks of one size that wait before the oldest is used again.
+const QUARANTINE: usize = 64;
+/// Alignment of small blocks; blocks of a page or more are page-aligned.
+const ALIGN: usize = 16;
+const PAGE: usize = 4096;
+
+#[derive(Default)]
+struct State {
+    all: Vec<(usize, Layout)>,
+    free: HashMap<usize, VecDeque<usize>>,
+}
+
+/// The object memory of one world.
+#[derive(Default)]
+pub(crate) struct Arena(Mutex<State>);
+
+fn class(size: usize) -> usize {
+    if size >= PAGE { size.next_multiple_of(PAGE) } else { size.next_multiple_of(64).max(64) }
+}
+
+impl Arena {
+    /// A zeroed block of at least `size` bytes; its address.
+    pub(crate) fn alloc(&self, size: usize) -> usize {
+        let class = class(size);
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(list) = state.free.get_mut(&class)
+            && list.len() > QUARANTINE
+            && let Some(addr) = list.pop_front()
+        {
+            drop(state);
+            fill(addr, class, 0);
+            return addr;
+        }
+        let align = if class >= PAGE { PAGE } else { ALIGN };
+        let Ok(layout) = Layout::from_size_align(class, align) else { return 0 };
+        // SAFETY: the layout has a size of at least 64.
+        let addr = unsafe { alloc_zeroed(layout) } as usize;
+        assert_ne!(addr, 0, "the host is out of memory");
+        state.all.push((addr, layout));
+        addr
+    }
+
+    /// Gives a block back that [`Arena::alloc`] handed out for `size` bytes.
+    pub(crate) fn free(&self, addr: usize, size: usize) {
+        let class = class(size);
+        fill(addr, class, POISON);
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.free.entry(class).or_default().push_back(addr);
+    }
+}
+
+fn fill(addr: usize, size: usize, byte: u8) {
+    // SAFETY: first invariant of the module: the block is `size` bytes of this world, and nobody owns it now.
+    unsafe { std::ptr::write_bytes(addr as *mut u8, byte, size) }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        let state = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for (addr, layout) in state.all.drain(..) {
+            // SAFETY: allocated with this layout and never returned before; the world is gone, nobody uses it.
+            unsafe { dealloc(addr as *mut u8, layout) }
+        }
+    }
+}
+
+/// A buffer in object memory: what a user-mode caller's pages, or a system buffer, are in the model.
+///
+/// # Invariants
+/// `addr..addr + len` lies in one block of the arena, or in driver memory that the driver vouched for when it passed
+/// the pointer to a routine whose contract makes it readable and writable for the length given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) addr: usize,
+    pub(crate) len: usize,
+}
+
+impl Span {
+    /// Copies the bytes out.
+    pub(crate) fn to_vec(self) -> Vec<u8> {
+        let mut out = vec![0; self.len];
+        self.read(0, &mut out);
+        out
+    }
+
+    /// Copies out from `offset`; what lies behind the end stays as it was.
+    pub(crate) fn read(self, offset: usize, buf: &mut [u8]) {
+        let run = buf.len().min(self.len.saturating_sub(offset));
+        if run > 0 {
+            let from = (self.addr + offset) as *const u8;
+            // SAFETY: invariant of the type; `run` stays inside it. The host's buffer does not overlap.
+            unsafe { std::ptr::copy_nonoverlapping(from, buf.as_mut_ptr(), run) }
+        }
+    }
+
+    /// Copies in at `offset`; what does not fit is left out.
+    pub(crate) fn write(self, offset: usize, buf: &[u8]) {
+        let run = buf.len().min(self.len.saturating_sub(offset));
+        if run > 0 {
+            let to = (self.addr + offset) as *mut u8;
+            // SAFETY: as for `read`.
+            unsafe { std::ptr::copy_nonoverlapping(buf.as_ptr(), to, run) }
+        }
+    }
+
+    /// Copies `len` bytes from another span, which may overlap.
+    pub(crate) fn copy_from(self, other: Self) {
+        let run = self.len.min(other.len);
+        if run > 0 {
+            // SAFETY: invariant of the type for both spans; overlapping is allowed by `copy`.
+            unsafe { std::ptr::copy(other.addr as *const u8, self.addr as *mut u8, run) }
+        }
+    }
+
+    /// The part from `offset`, at most `len` bytes.
+    pub(crate) fn part(self, offset: usize, len: usize) -> Self {
+        let offset = offset.min(self.len);
+        Self { addr: self.addr + offset, len: len.min(self.len - offset) }
+    }
+}
