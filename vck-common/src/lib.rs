@@ -14,6 +14,7 @@ extern crate alloc;
 
 pub mod cipher;
 pub mod error;
+pub mod jvck;
 pub mod offset_store;
 pub mod random;
 pub mod secret;
