@@ -12,10 +12,17 @@
 
 extern crate alloc;
 
+pub mod bpb;
 pub mod cipher;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod error;
+pub mod handover;
 pub mod jvck;
+#[cfg(feature = "conformance")]
+pub mod memory_io;
 pub mod offset_store;
+pub mod path;
 pub mod random;
 pub mod secret;
 pub mod sector_io;
@@ -26,7 +33,11 @@ pub mod xts;
 
 pub use cipher::VolumeCipher;
 pub use error::{NtStatus, VckError, VckResult};
+pub use handover::{Guid, guid_from_windows_bytes};
+#[cfg(feature = "conformance")]
+pub use memory_io::MemoryIo;
 pub use offset_store::{EncryptedOffset, EncryptedOffsetStore, SealedUpdate, VolumeState};
+pub use path::NtPath;
 pub use random::RandomSource;
 pub use secret::{Secret, SecretBytes};
 pub use sector_io::{Durability, SectorIo};

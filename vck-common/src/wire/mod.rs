@@ -18,6 +18,7 @@ mod response;
 pub mod scan;
 
 pub use codes::IoctlCode;
+pub(crate) use encode::serialize_into;
 pub use encode::{encode, encode_request, encoded_len};
 pub use list::{ListEncoder, for_each_volume};
 pub use request::{AttachReq, BenchReq, PrepareReq, Request, VolumeRequest, decode};
