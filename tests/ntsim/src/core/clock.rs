@@ -20,3 +20,8 @@ impl Time {
 
 /// System time of every boot: 2026-01-01 00:00:00 UTC, in units of 100 ns since 1601.
 pub(crate) const BOOT_SYSTEM_TIME: u64 = 134_116_992_000_000_000;
+
+/// System time at boot.
+pub(crate) fn boot_system_time() -> u64 {
+    BOOT_SYSTEM_TIME
+}

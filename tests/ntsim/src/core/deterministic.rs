@@ -80,6 +80,10 @@ impl Carrier {
             },
         };
         match tls::enter(kernel, Some(&thread), || fiber.resume()) {
+            Turn::Suspended(fiber) if thread.terminated.load(Ordering::SeqCst) => {
+                self.stacks.borrow_mut().push(fiber.abandon());
+                kernel.thread_ended(&thread, index);
+            }
             Turn::Suspended(fiber) => {
                 let mut fibers = self.fibers.borrow_mut();
                 if fibers.len() <= index {
@@ -165,5 +169,12 @@ impl Kernel {
         drop(sched);
         drop(slot);
         self.wake(Kernel::thread_key(thread.id()));
+        // For drivers that wait for the thread object.
+        thread.signal_end();
+        let object = thread.object().expose_provenance();
+        self.wake(object);
+        if self.threads().contains_key(&object) {
+            self.object_dereference(object);
+        }
     }
 }

@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use super::clock::{BOOT_SYSTEM_TIME, Time};
 use super::config::{Config, SchedulerKind};
 use super::finding::{Finding, Rule};
+use super::locks::Locks;
 use super::rng::Rng;
 use super::sched::Scheduler;
 use super::thread::ThreadState;
+use super::thread_object::ThreadTable;
 use crate::host::arena::Arena;
 use crate::host::{coroutine, tls};
 
@@ -23,6 +25,8 @@ pub struct Kernel {
     fault_rng: Mutex<Rng>,
     cng_rng: Mutex<Rng>,
     pub(crate) arena: Arena,
+    pub(crate) locks: Locks,
+    pub(crate) thread_objects: ThreadTable,
     /// Everything that belongs to the I/O side.
     pub(crate) io: crate::io::IoState,
 }
@@ -72,6 +76,8 @@ impl Kernel {
             fault_rng: Mutex::new(Rng::new(seed, 2)),
             cng_rng: Mutex::new(Rng::new(seed, 3)),
             arena: Arena::default(),
+            locks: Locks::default(),
+            thread_objects: ThreadTable::default(),
             io: crate::io::IoState::default(),
         })
     }
@@ -152,6 +158,11 @@ impl Kernel {
     /// Parks the calling simulated thread for ever.
     pub(crate) fn halt(&self) -> ! {
         self.stop();
+        self.leave_for_ever()
+    }
+
+    /// Gives up the processor for ever, while the world may go on.
+    pub(crate) fn leave_for_ever(&self) -> ! {
         loop {
             let parked = tls::with_thread(|thread| {
                 if self.is_deterministic() {

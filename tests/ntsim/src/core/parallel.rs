@@ -69,8 +69,7 @@ fn dpc_turn(kernel: &Arc<Kernel>) -> bool {
     sched.running += 1;
     let id = sched.next_id();
     let state = Arc::new(ThreadState::new(id, "DPC".to_owned(), ThreadKind::Dpc, kernel.config.kernel_stack));
-    let index = sched.add(Arc::clone(&state), Box::new(|| ()));
-    sched.ready.retain(|&ready| ready != index);
+    let index = sched.add(Arc::clone(&state), Box::new(|| ()), false);
     state.slot.store(index, Ordering::Relaxed);
     drop(sched);
     tls::enter(kernel, Some(&state), body);

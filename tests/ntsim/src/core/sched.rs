@@ -128,15 +128,18 @@ impl Scheduler {
 }
 
 impl SchedState {
-    /// Enters a new thread; it is ready to run.
-    pub(crate) fn add(&mut self, state: Arc<ThreadState>, body: Body) -> usize {
-        let slot = Slot { state, status: Status::Ready, body: Some(body), reason: "" };
+    /// Enters a new thread.
+    pub(crate) fn add(&mut self, state: Arc<ThreadState>, body: Body, ready: bool) -> usize {
+        let status = if ready { Status::Ready } else { Status::Blocked };
+        let slot = Slot { state, status, body: Some(body), reason: "" };
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
         });
         self.slots[index] = Some(slot);
-        self.ready.push(index);
+        if ready {
+            self.ready.push(index);
+        }
         index
     }
 

@@ -3,7 +3,7 @@
 //! The fields are atomics so that the state can be shared with the parallel scheduler; only the thread itself
 //! changes them, so relaxed ordering suffices.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
 /// Number of a simulated thread: counts up from 1 in order of creation, never reused within a world.
@@ -62,9 +62,10 @@ pub struct ThreadState {
     pub(crate) stack: StackModel,
     pub(crate) held: Mutex<Vec<HeldLock>>,
     pub(crate) yielder: AtomicUsize,
+    pub(crate) terminated: AtomicBool,
+    /// What a driver sees of the thread: a dispatcher header, then fields of the simulator's.
+    block: [AtomicU64; 8],
     pub(crate) slot: AtomicUsize,
-    pub(crate) object: AtomicUsize,
-    pub(crate) priority: AtomicU32,
     pub(crate) woken: AtomicBool,
     pub(crate) parked: Mutex<()>,
     pub(crate) unpark: Condvar,
@@ -86,8 +87,8 @@ impl ThreadState {
             held: Mutex::new(Vec::new()),
             yielder: AtomicUsize::new(0),
             slot: AtomicUsize::new(usize::MAX),
-            object: AtomicUsize::new(0),
-            priority: AtomicU32::new(8),
+            terminated: AtomicBool::new(false),
+            block: Default::default(),
             woken: AtomicBool::new(false),
             parked: Mutex::new(()),
             unpark: Condvar::new(),
@@ -104,6 +105,27 @@ impl ThreadState {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What a driver sees of the thread.
+    pub(crate) fn object(&self) -> *const AtomicU64 {
+        self.block.as_ptr()
+    }
+
+    /// Sets the signal state of the thread's object.
+    pub(crate) fn signal_end(&self) {
+        self.block[0].fetch_or(1 << 32, Ordering::SeqCst);
+    }
+
+    /// What a thread must not have when it ends, if it has it.
+    pub(crate) fn unfinished(&self) -> Option<String> {
+        if let Some(lock) = self.held().first() {
+            return Some(format!("a {} held", lock.kind));
+        }
+        if self.critical_depth() > 0 || self.guarded_depth() > 0 {
+            return Some("APCs disabled".to_owned());
+        }
+        None
     }
 
     /// What kind of thread it is.
@@ -151,5 +173,12 @@ impl ThreadState {
     #[must_use]
     pub fn stack_high_water(&self) -> usize {
         self.stack.high_water.load(Ordering::Relaxed)
+    }
+}
+
+impl StackModel {
+    /// Goes over to another stack segment of `limit` bytes, `used` of which are in use; gives those of the old one.
+    pub(crate) fn swap(&self, limit: usize, used: usize) -> (usize, usize) {
+        (self.limit.swap(limit, Ordering::Relaxed), self.last_used.swap(used, Ordering::Relaxed))
     }
 }

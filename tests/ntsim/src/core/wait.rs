@@ -7,7 +7,7 @@ use super::clock::Time;
 use super::finding::Rule;
 use super::kernel::Kernel;
 use super::parallel;
-use super::sched::{Alarm, Status, TimedOut};
+use super::sched::{Alarm, Body, Status, TimedOut};
 use super::thread::{ThreadId, ThreadKind, ThreadState};
 use crate::host::{coroutine, tls};
 
@@ -17,17 +17,36 @@ const DISPATCH_LEVEL: u8 = 2;
 impl Kernel {
     /// Starts a simulated thread. Its end wakes those blocked on [`Kernel::thread_key`].
     pub fn spawn(&self, name: &str, kind: ThreadKind, body: impl FnOnce() + Send + 'static) -> ThreadId {
-        let body: super::sched::Body = Box::new(body);
+        self.enter_thread(name, kind, Box::new(body), true).id()
+    }
+
+    pub(crate) fn enter_thread(&self, name: &str, kind: ThreadKind, body: Body, start: bool) -> Arc<ThreadState> {
         let mut sched = self.sched.lock();
         let id = sched.next_id();
         let state = Arc::new(ThreadState::new(id, name.to_owned(), kind, self.config.kernel_stack));
-        let index = sched.add(Arc::clone(&state), body);
+        let index = sched.add(Arc::clone(&state), body, start);
         state.slot.store(index, Ordering::Relaxed);
         drop(sched);
-        if !self.is_deterministic() {
+        if start {
+            self.start_thread(&state);
+        }
+        state
+    }
+
+    /// Lets a thread run that was entered.
+    pub(crate) fn start_thread(&self, thread: &ThreadState) {
+        let index = thread.slot.load(Ordering::Relaxed);
+        if self.is_deterministic() {
+            self.sched.lock().make_ready(index);
+        } else {
             parallel::start(self, index);
         }
-        id
+    }
+
+    /// Lets one tick of virtual time pass.
+    pub(crate) fn tick(&self) {
+        let mut sched = self.sched.lock();
+        sched.now = sched.now.after(self.config.tick);
     }
 
     /// Runs `body` at `DISPATCH_LEVEL` as soon as a processor takes it; it must not wait.

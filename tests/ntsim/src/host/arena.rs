@@ -252,6 +252,9 @@ pub(crate) fn free(kernel: &Kernel, address: usize, kind: Kind, tag: Option<u32>
         release(address, &block);
     }
     drop(state);
+    if let Some(what) = kernel.locks.forget(address, size) {
+        refuse(kernel, Rule::ResourceLeak, format!("memory was freed with {what} in it"));
+    }
     if let Some(block) = touched {
         refuse(kernel, Rule::UseAfterFree, format!("{block} was written after it was freed"));
     }
