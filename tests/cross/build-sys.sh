@@ -2,7 +2,7 @@
 # Builds the sample driver as the kernel image Windows loads, on Debian, from the same source and lock file as on
 # Windows. Prints size, imports and hash.
 #
-# usage: build-sys.sh      result: target/cross/vck-sample-driver.sys, with .pdb and .map beside it
+# usage: build-sys.sh      result: target/cross/vck-sample-driver.sys, with its .map beside it
 . "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 prepare
@@ -12,8 +12,7 @@ cross_cargo build --release --quiet -p vck-sample-driver
 out=$cache/build/$target/release
 name=vck-sample-driver
 cp "$out/vck_sample_driver.dll" "$cache/$name.sys"
-cp "$out/vck_sample_driver.pdb" "$cache/$name.pdb"
-cp "$cache/$name.map.new" "$cache/$name.map" 2>/dev/null || true
+cp "$out/deps/vck_sample_driver.map" "$cache/$name.map"
 
 image=$cache/$name.sys
 say "image   ${image#"$workspace"/}"

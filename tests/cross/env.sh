@@ -51,7 +51,7 @@ make_wdk_root() {
 vendor_crates() {
     local hash std
     std=$(echo /usr/src/rustc-"$(rustc_version)"/library/Cargo.toml)
-    hash=$(cat "$workspace/Cargo.lock" "$std" "$cross/patch-wdk-build.pl" "$cross/env.sh" | sha256sum)
+    hash=$(cat "$workspace/Cargo.lock" "$std" "$cross/patch-wdk-build.pl" | sha256sum)
     stamped vendor "$hash" && return
     say "vendoring crates"
     rm -rf "$cache/vendor" "$cache/vendor.stamp"
@@ -81,11 +81,13 @@ build-std-features = ["compiler-builtins-mem"]
 [target.$target]
 linker = "$llvm/lld-link"
 # /RELEASE writes the PE checksum, /Brepro a hash instead of the time. The remapped prefixes keep the place of the
-# build out of panic messages and debug records.
+# build out of panic messages. A PDB names every object file by its full path, and the image carries a hash of the PDB:
+# /DEBUG:NONE, so that the bytes do not depend on where they were built. The map file names the functions.
 rustflags = [
     "-Ctarget-feature=+crt-static",
     "-Clink-arg=/RELEASE",
     "-Clink-arg=/Brepro",
+    "-Clink-arg=/DEBUG:NONE",
     "--remap-path-prefix=$cache/vendor=vendor",
     "--remap-path-prefix=$cache/build=target",
     "--remap-path-prefix=$workspace=vck-windrv",
