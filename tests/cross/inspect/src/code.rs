@@ -2,13 +2,14 @@
 //!
 //! On x64 Windows a driver may use xmm registers freely with legacy SSE encodings: the kernel preserves them. It does
 //! not preserve the upper halves of ymm and zmm, mask registers, x87 or MMX. A VEX encoding clears the upper half of
-//! its destination even when it names an xmm register, so every VEX or EVEX vector instruction counts.
+//! its destination even when it names an xmm register, and needs a processor and a system with AVX, so every VEX or
+//! EVEX vector instruction counts.
 //!
 //! Functions listed in [`GUARDED`] are reached only between a save and a restore of the extended state.
 
 use iced_x86::{
-    Decoder, DecoderError, DecoderOptions, EncodingKind, Formatter as _, Instruction, InstructionInfoFactory, Mnemonic,
-    NasmFormatter, Register,
+    CpuidFeature, Decoder, DecoderError, DecoderOptions, EncodingKind, Formatter as _, Instruction,
+    InstructionInfoFactory, Mnemonic, NasmFormatter, Register,
 };
 
 use crate::{Image, Report, Symbols};
@@ -100,6 +101,10 @@ fn complaint(instruction: &Instruction) -> Option<&'static str> {
     if matches!(instruction.mnemonic(), Mnemonic::Vzeroupper | Mnemonic::Vzeroall) {
         return Some("clears the upper halves of all ymm registers");
     }
+    let legacy_stack = [CpuidFeature::FPU, CpuidFeature::FPU287, CpuidFeature::FPU387, CpuidFeature::MMX];
+    if instruction.cpuid_features().iter().any(|feature| legacy_stack.contains(feature)) {
+        return Some("x87 or MMX");
+    }
     let vector_encoding = !matches!(instruction.encoding(), EncodingKind::Legacy | EncodingKind::D3NOW);
     let mut factory = InstructionInfoFactory::new();
     factory.info(instruction).used_registers().iter().find_map(|used| classify(used.register(), vector_encoding))
@@ -111,7 +116,7 @@ fn classify(register: Register, vector_encoding: bool) -> Option<&'static str> {
     } else if register.is_k() {
         Some("mask register")
     } else if register.is_xmm() && vector_encoding {
-        Some("VEX or EVEX encoding clears the upper half of ymm")
+        Some("VEX or EVEX encoding: not built for the kernel's baseline")
     } else if register.is_st() || register.is_mm() {
         Some("x87 or MMX")
     } else {

@@ -92,15 +92,14 @@ fn codes_size(image: &Image<'_>, codes: u32, count: u32) -> Option<u32> {
         let code = slot(0)?;
         let (operation, info) = ((code >> 8) & 0xF, u32::from(code >> 12));
         let (bytes, slots) = match (operation, info) {
-            (0, _) => (8, 1),                                                               // UWOP_PUSH_NONVOL
-            (1, 0) => (u32::from(slot(1)?) * 8, 2),                                         // UWOP_ALLOC_LARGE
-            (1, 1) => (u32::from(slot(1)?) | u32::from(slot(2)?) << 16, 3),                 // UWOP_ALLOC_LARGE, 32 bits
-            (2, _) => (info * 8 + 8, 1),                                                    // UWOP_ALLOC_SMALL
-            (3, _) => (0, 1),                                                               // UWOP_SET_FPREG
-            (4 | 8, _) => (0, 2),                                                           // a register saved near
-            (5 | 9, _) => (0, 3),                                                           // a register saved far
-            (6, _) => (0, 1),                                                               // UWOP_EPILOG
-            (10, _) => (40 + info * 8, 1),                                                  // UWOP_PUSH_MACHFRAME
+            (0, _) => (8, 1),                                               // UWOP_PUSH_NONVOL
+            (1, 0) => (u32::from(slot(1)?) * 8, 2),                         // UWOP_ALLOC_LARGE
+            (1, 1) => (u32::from(slot(1)?) | u32::from(slot(2)?) << 16, 3), // UWOP_ALLOC_LARGE, 32 bits
+            (2, _) => (info * 8 + 8, 1),                                    // UWOP_ALLOC_SMALL
+            (3 | 6, _) => (0, 1),                                           // UWOP_SET_FPREG, UWOP_EPILOG
+            (4 | 8, _) => (0, 2),                                           // a register saved near
+            (5 | 9, _) => (0, 3),                                           // a register saved far
+            (10, _) => (40 + info * 8, 1),                                  // UWOP_PUSH_MACHFRAME
             _ => return None,
         };
         size = size.checked_add(bytes)?;

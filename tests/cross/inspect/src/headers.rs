@@ -54,7 +54,11 @@ fn optional(image: &Image<'_>, report: &mut Report) {
         report.row("flags", flags & flag != 0, format!("{name}: {why}"));
     }
     let align = header.section_alignment();
-    report.row("flags", align == 4096, format!("section alignment {align}, must be a page for page protection to work"));
+    report.row(
+        "flags",
+        align == 4096,
+        format!("section alignment {align}, must be a page for page protection to work"),
+    );
 }
 
 /// The sum the loader computes: all words of the file but the field itself, end-around carry, plus the length.
