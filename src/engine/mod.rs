@@ -69,3 +69,6 @@ pub trait ZoneGate {
     /// Takes the fence away; the fenced zone is closed.
     fn unfence(&self);
 }
+
+#[cfg(test)]
+mod tests;

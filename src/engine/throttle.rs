@@ -4,8 +4,8 @@
 //! that a busy volume is converted too, only later.
 //!
 //! * `Full`: no pause.
-//! * `Balanced`: no pause while the volume is otherwise idle. While it is in use the pause doubles as long as requests
-//!   take clearly longer than they do between steps' pauses at best, and halves when they do not.
+//! * `Balanced`: no pause while nobody else uses the volume. Otherwise the pause doubles while requests take clearly
+//!   longer than the best latency seen, and halves while they do not.
 //! * `Background`: a long pause while the volume is in use, a short one otherwise.
 use core::time::Duration;
 
@@ -43,7 +43,7 @@ pub struct Throttle {
     pace: Pace,
     /// The pause before the next step under `Balanced`.
     pause: Duration,
-    /// The best mean latency seen, which creeps upwards so that one lucky moment does not set the measure for ever.
+    /// The best mean latency seen. It creeps upwards, so that a device that became slower is measured by what it is.
     best: Option<Duration>,
 }
 
@@ -85,5 +85,75 @@ impl Throttle {
         let best = self.best.map_or(latency, |best| best.saturating_add(best / 64).min(latency));
         self.best = Some(best);
         latency > best.saturating_add(best / 4)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::{assert, assert_eq};
+
+    use super::*;
+
+    fn busy(latency_us: u64) -> Foreground {
+        Foreground { completed: 10, outstanding: 1, mean_latency: Duration::from_micros(latency_us) }
+    }
+
+    #[test]
+    fn full_never_pauses() {
+        let mut throttle = Throttle::new(Pace::Full);
+        assert_eq!(throttle.pause(busy(1_000_000)), Duration::ZERO);
+    }
+
+    #[test]
+    fn background_pauses_always_and_longer_when_busy() {
+        let mut throttle = Throttle::new(Pace::Background);
+        let idle = throttle.pause(Foreground::default());
+        assert!(!idle.is_zero() && idle < throttle.pause(busy(1)));
+    }
+
+    #[test]
+    fn balanced_pauses_only_while_the_volume_is_in_use() {
+        let mut throttle = Throttle::new(Pace::Balanced);
+        assert_eq!(throttle.pause(Foreground::default()), Duration::ZERO);
+        assert_eq!(throttle.pause(busy(100)), SHORTEST);
+        assert_eq!(throttle.pause(Foreground::default()), Duration::ZERO);
+    }
+
+    #[test]
+    fn balanced_backs_off_while_requests_are_slow_and_returns() {
+        let mut throttle = Throttle::new(Pace::Balanced);
+        assert_eq!(throttle.pause(busy(100)), SHORTEST);
+        let mut last = SHORTEST;
+        for _ in 0..6 {
+            let pause = throttle.pause(busy(1000));
+            assert!(pause > last);
+            last = pause;
+        }
+        assert_eq!(last, LONGEST);
+        assert_eq!(throttle.pause(busy(1000)), LONGEST, "progress is guaranteed");
+        for _ in 0..10 {
+            last = throttle.pause(busy(100));
+        }
+        assert_eq!(last, SHORTEST);
+    }
+
+    #[test]
+    fn balanced_backs_off_when_nothing_completes_at_all() {
+        let mut throttle = Throttle::new(Pace::Balanced);
+        let stuck = Foreground { completed: 0, outstanding: 4, mean_latency: Duration::ZERO };
+        let first = throttle.pause(stuck);
+        assert!(throttle.pause(stuck) > first);
+    }
+
+    #[test]
+    fn what_was_slow_becomes_the_measure_if_it_stays() {
+        let mut throttle = Throttle::new(Pace::Balanced);
+        let _ = throttle.pause(busy(100));
+        for _ in 0..400 {
+            let _ = throttle.pause(busy(1000));
+        }
+        assert_eq!(throttle.pause(busy(1000)), SHORTEST);
     }
 }

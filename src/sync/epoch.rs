@@ -184,3 +184,49 @@ impl<A: Atomics, const STRIPES: usize> Default for Epochs<A, STRIPES> {
 const fn parity_of(epoch: u64) -> u64 {
     epoch % 2
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::assert;
+    use std::assert_eq;
+
+    use super::*;
+    use crate::sync::Native;
+
+    #[test]
+    fn an_advance_waits_for_the_one_before() {
+        let epochs = Epochs::<Native>::new();
+        let first = epochs.enter(0);
+        let old = epochs.advance().unwrap();
+        let second = epochs.enter(0);
+        assert!(!epochs.is_drained(old));
+        assert_eq!(epochs.advance(), Err(StillDraining));
+        assert_eq!(epochs.exit(first), Wake::Waiter);
+        let newer = epochs.advance().unwrap();
+        assert!(epochs.is_drained(old));
+        assert!(!epochs.is_drained(newer));
+        assert_eq!(epochs.exit(second), Wake::Waiter);
+        assert!(epochs.is_drained(newer));
+    }
+
+    #[test]
+    fn a_ticket_is_exited_on_its_stripe_from_any_processor() {
+        let epochs = Epochs::<Native, 3>::new();
+        for cpu in [0, 1, 2, 3, 4, 1000] {
+            let raw = epochs.enter(cpu).into_raw();
+            let old = epochs.advance().unwrap();
+            assert!(!epochs.is_drained(old), "processor {cpu}");
+            assert_eq!(epochs.exit(EpochTicket::from_raw(raw)), Wake::Waiter);
+            assert!(epochs.is_drained(old));
+        }
+    }
+
+    #[test]
+    fn an_exit_from_the_current_epoch_wakes_nobody() {
+        let epochs = Epochs::<Native>::default();
+        let ticket = epochs.enter(0);
+        assert_eq!(epochs.exit(ticket), Wake::Nobody);
+    }
+}

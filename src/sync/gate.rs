@@ -271,3 +271,120 @@ impl<A: Atomics, const SLOTS: usize> RangeGate<A, SLOTS> {
 fn give_back<'a, A: Atomics + 'a>(slots: impl Iterator<Item = &'a Slot<A>>) -> Wake {
     slots.fold(Wake::Nobody, |wake, slot| wake.or(slot.count_out()))
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::assert;
+    use std::assert_eq;
+
+    use super::*;
+    use crate::sync::Native;
+
+    type Gate = RangeGate<Native, 8>;
+
+    const BUCKET: u64 = 2048;
+
+    fn gate() -> Gate {
+        Gate::new(SectorSize::S512, DataSector::new(7)).unwrap()
+    }
+
+    fn sectors(first: u64, count: u64) -> DataExtent {
+        DataExtent::new(DataSector::new(first), SectorCount::new(count))
+    }
+
+    fn counts(gate: &Gate) -> std::vec::Vec<u64> {
+        gate.slots.iter().map(|slot| slot.word.load(Ordering::Relaxed) & REQUESTS).collect()
+    }
+
+    #[test]
+    fn a_request_counts_each_of_its_slots_once() {
+        for (first, count, expected) in [
+            (0, 0, [0; 8]),
+            (0, 1, [1, 0, 0, 0, 0, 0, 0, 0]),
+            (BUCKET - 1, 2, [1, 1, 0, 0, 0, 0, 0, 0]),
+            (7 * BUCKET, 2 * BUCKET, [1, 0, 0, 0, 0, 0, 0, 1]),
+            (19 * BUCKET, BUCKET, [0, 0, 0, 1, 0, 0, 0, 0]),
+            (5, 8 * BUCKET, [1; 8]),
+            (3 * BUCKET, 8 * BUCKET, [1; 8]),
+            (0, 1000 * BUCKET, [1; 8]),
+            (0, u64::MAX, [1; 8]),
+            (u64::MAX, u64::MAX, [0, 0, 0, 0, 0, 0, 0, 1]),
+        ] {
+            let gate = gate();
+            assert_eq!(gate.enter(sectors(first, count)), Ok(DataSector::new(7)));
+            assert_eq!(counts(&gate), expected, "{count} sectors from {first}");
+            assert_eq!(gate.leave(sectors(first, count)), Wake::Nobody);
+            assert_eq!(counts(&gate), [0; 8]);
+        }
+    }
+
+    #[test]
+    fn a_refused_request_holds_nothing_and_may_wake_the_sweep() {
+        let gate = gate();
+        gate.close(sectors(2 * BUCKET, 1)).unwrap();
+        let refused = Refused { why: Refusal::Closed, wake: Wake::Waiter };
+        assert_eq!(gate.enter(sectors(0, 4 * BUCKET)), Err(refused));
+        assert_eq!(counts(&gate), [0; 8]);
+        assert!(gate.still_closed(sectors(0, 4 * BUCKET)));
+        assert!(!gate.still_closed(sectors(0, 2 * BUCKET)));
+        gate.open(sectors(2 * BUCKET, 1));
+        assert!(gate.enter(sectors(0, 4 * BUCKET)).is_ok());
+    }
+
+    #[test]
+    fn the_last_request_out_of_a_closed_zone_wakes_the_sweep() {
+        let gate = gate();
+        gate.enter(sectors(0, 1)).unwrap();
+        gate.enter(sectors(1, 1)).unwrap();
+        gate.close(sectors(0, 1)).unwrap();
+        assert!(!gate.is_drained(sectors(0, 1)));
+        assert_eq!(gate.leave(sectors(0, 1)), Wake::Nobody);
+        assert_eq!(gate.leave(sectors(1, 1)), Wake::Waiter);
+        assert!(gate.is_drained(sectors(0, 1)));
+    }
+
+    #[test]
+    fn closes_are_counted_and_limited() {
+        let gate = gate();
+        let (zone, neighbour) = (sectors(0, BUCKET), sectors(BUCKET / 2, 2 * BUCKET));
+        gate.close(zone).unwrap();
+        gate.close(neighbour).unwrap();
+        assert_eq!(gate.close(sectors(0, 3 * BUCKET)), Err(VckError::Busy));
+        gate.open(zone);
+        assert!(gate.still_closed(zone));
+        gate.open(neighbour);
+        assert!(!gate.still_closed(sectors(0, 8 * BUCKET)));
+        // Opening what is open changes nothing.
+        gate.open(zone);
+        assert!(gate.enter(zone).is_ok());
+    }
+
+    #[test]
+    fn a_fence_stops_what_touches_it_and_nothing_else() {
+        let gate = gate();
+        let status = NtStatus::DEVICE_DATA_ERROR;
+        gate.close(sectors(100, 10)).unwrap();
+        gate.fence(sectors(100, 10), status);
+        gate.open(sectors(100, 10));
+        let refused = Refused { why: Refusal::Fenced(status), wake: Wake::Nobody };
+        assert_eq!(gate.enter(sectors(0, 101)), Err(refused));
+        assert_eq!(gate.enter(sectors(109, BUCKET)), Err(refused));
+        assert_eq!(counts(&gate), [0; 8]);
+        // The same slot, other sectors; the same slot by the table's size.
+        assert!(gate.enter(sectors(0, 100)).is_ok());
+        assert!(gate.enter(sectors(8 * BUCKET + 100, 10)).is_ok());
+        gate.unfence();
+        gate.unfence();
+        assert!(gate.enter(sectors(0, 101)).is_ok());
+    }
+
+    #[test]
+    fn buckets_are_bytes_whatever_the_sector_size() {
+        let gate = RangeGate::<Native, 8>::new(SectorSize::S4096, DataSector::ZERO).unwrap();
+        gate.close(sectors(255, 1)).unwrap();
+        assert!(gate.enter(sectors(0, 1)).is_err());
+        assert!(gate.enter(sectors(256, 1)).is_ok());
+    }
+}

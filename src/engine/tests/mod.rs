@@ -1,0 +1,7 @@
+//! The engine over the real metadata store and cipher, on a device and a gate that record and fail as told.
+extern crate std;
+
+mod commands;
+mod faults;
+mod ordering;
+mod world;
