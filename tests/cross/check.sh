@@ -7,5 +7,5 @@
 
 prepare
 # The release profile, so that bindings and build scripts are those build-sys.sh uses.
-cross_cargo check --release --quiet -p vck-windrv -p vck-sample-driver
-say "vck-windrv and vck-sample-driver type-check for $target"
+cross_cargo check --release --quiet -p vck-layout -p vck-windrv -p vck-sample-driver
+say "vck-windrv and vck-sample-driver type-check for $target; structure layouts are those of vck-layout"
