@@ -79,7 +79,6 @@ impl MemoryIo {
     }
 
     /// The calls since the last time.
-    #[expect(clippy::must_use_candidate, reason = "dropping the answer forgets the events so far, which is a use")]
     pub fn take_events(&self) -> Vec<IoEvent> {
         core::mem::take(&mut self.state.lock().events)
     }

@@ -211,7 +211,7 @@ impl SectorSize {
     /// True if `bytes` is a whole number of sectors.
     #[must_use]
     pub const fn is_aligned(self, bytes: u64) -> bool {
-        bytes & (self.u64() - 1) == 0
+        bytes.trailing_zeros() >= self.shift()
     }
 
     /// The length in bytes of `count` sectors; `None` on overflow.

@@ -6,7 +6,7 @@
 //!
 //! # Invariants
 //! * The key schedules are wiped on drop.
-//! * Stack use is bounded: a batch of [`BATCH`] tweaks (128 bytes) and the frames of the block cipher.
+//! * Stack use is bounded: a batch of eight tweaks (128 bytes) and the frames of the block cipher.
 //! * No length and no sector number leads to a panic. Rules for buffers that are not whole sectors: [`VolumeCipher`].
 
 use aes::{
@@ -91,7 +91,7 @@ fn whiten(blocks: &mut [Block], tweaks: &[u128; BATCH]) {
 
 /// Multiplies by x. Branch-free: the tweak depends on key 2.
 const fn times_x(tweak: u128) -> u128 {
-    (tweak << 1) ^ ((tweak >> 127) * 0x87)
+    (tweak << 1) ^ (0x87 & (tweak >> 127).wrapping_neg())
 }
 
 impl VolumeCipher for XtsVolumeCipher {
@@ -104,7 +104,8 @@ impl VolumeCipher for XtsVolumeCipher {
     }
 
     fn encrypt_copy(&self, src: &[u8], dst: &mut [u8], sector_size: SectorSize, first: DataSector) {
-        let whole_blocks = src.len().min(dst.len()) / BLOCK * BLOCK;
+        let common = src.len().min(dst.len());
+        let whole_blocks = common.saturating_sub(common % BLOCK);
         let (area, rest) = dst.split_at_mut_checked(whole_blocks).unwrap_or_default();
         // The only reads of `src`: from here on the copy is what counts.
         area.copy_from_slice(src.get(..whole_blocks).unwrap_or_default());

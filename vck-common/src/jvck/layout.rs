@@ -45,7 +45,7 @@ pub(super) const INNER_KEY1: Range<usize> = 32..64;
 pub(super) const INNER_KEY2: Range<usize> = 64..96;
 
 const fn len(range: &Range<usize>) -> usize {
-    range.end - range.start
+    range.end.saturating_sub(range.start)
 }
 
 const _: () = {

@@ -22,8 +22,8 @@ pub const MAX_REPLICAS_PER_END: u32 = 255;
 ///
 /// # Invariants
 /// `offset + data + footers * replica <= volume_sectors`, `data >= 1`, and `volume_sectors * sector_size` fits an `i64`,
-/// because the I/O manager states byte offsets as signed 64-bit numbers. No position derived from a value therefore
-/// overflows.
+/// because the I/O manager states byte offsets as signed 64-bit numbers. No position inside the volume therefore overflows;
+/// what is asked about positions outside it is answered through checked arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
     sector_size: SectorSize,
@@ -31,9 +31,13 @@ pub struct Geometry {
     headers: u8,
     footers: u8,
     metadata_size: u32,
+    /// Sectors of one replica region.
     replica: u64,
+    /// First data LBA.
     offset: u64,
     data: u64,
+    /// First LBA of footer 0; the end of the volume if there is none.
+    footer_start: u64,
 }
 
 impl Geometry {
@@ -77,23 +81,16 @@ impl Geometry {
         if replica == 0 {
             return Err(VckError::ValidationFailed("a metadata replica is smaller than one sector"));
         }
-        // At most 510 replicas of at most 2^23 sectors: neither sum nor product can overflow.
-        let replicas = u64::from(headers) + u64::from(footers);
-        if replicas == 0 {
+        if headers == 0 && footers == 0 {
             return Err(VckError::ValidationFailed("no metadata replica was asked for"));
         }
         let room = VckError::NoRoom("the metadata replicas leave no data sector on this volume");
-        let data = volume_sectors.get().checked_sub(replicas * replica).filter(|&data| data > 0).ok_or(room)?;
-        Ok(Self {
-            sector_size,
-            volume_sectors: volume_sectors.get(),
-            headers,
-            footers,
-            metadata_size,
-            replica,
-            offset: u64::from(headers) * replica,
-            data,
-        })
+        let offset = u64::from(headers).checked_mul(replica).ok_or(room)?;
+        let behind = u64::from(footers).checked_mul(replica).ok_or(room)?;
+        let footer_start = volume_sectors.get().checked_sub(behind).ok_or(room)?;
+        let data = footer_start.checked_sub(offset).filter(|&data| data > 0).ok_or(room)?;
+        let volume_sectors = volume_sectors.get();
+        Ok(Self { sector_size, volume_sectors, headers, footers, metadata_size, replica, offset, data, footer_start })
     }
 
     /// The geometry of a volume without JVCK metadata, as a provider states it: `data_sectors` from LBA `offset`.
@@ -121,6 +118,7 @@ impl Geometry {
             replica: 0,
             offset: offset.get(),
             data: data_sectors.get(),
+            footer_start: volume_sectors.get(),
         })
     }
 
@@ -163,7 +161,7 @@ impl Geometry {
     /// All replicas; indices run over headers first, then footers.
     #[must_use]
     pub const fn replica_count(&self) -> usize {
-        self.headers as usize + self.footers as usize
+        (self.headers as usize).saturating_add(self.footers as usize)
     }
 
     /// LBA of the first data sector.
@@ -194,7 +192,8 @@ impl Geometry {
     #[must_use]
     pub fn metadata_lba(&self, index: usize) -> Option<Lba> {
         let (start, is_header) = self.replica_start(index)?;
-        Some(Lba::new(if is_header { start } else { start + self.replica - 1 }))
+        let last = start.checked_add(self.vendor_sectors())?;
+        Some(if is_header { start } else { last })
     }
 
     /// LBAs of all metadata blocks in index order, which is the write order.
@@ -212,7 +211,8 @@ impl Geometry {
     #[must_use]
     pub fn vendor_base_lba(&self, index: usize) -> Option<Lba> {
         let (start, is_header) = self.replica_start(index)?;
-        Some(Lba::new(if is_header { start + 1 } else { start }))
+        let second = start.checked_add(SectorCount::new(1))?;
+        Some(if is_header { second } else { start })
     }
 
     /// Vendor-data sectors of each replica.
@@ -241,7 +241,7 @@ impl Geometry {
         if sector.get() >= self.data {
             return None;
         }
-        Some(Lba::new(self.offset + sector.get()))
+        self.offset_sector().checked_add(SectorCount::new(sector.get()))
     }
 
     /// The data sector at `lba`; `None` outside the data region.
@@ -291,18 +291,16 @@ impl Geometry {
     }
 
     /// First LBA of the region of replica `index`, and whether it is a header.
-    fn replica_start(&self, index: usize) -> Option<(u64, bool)> {
+    fn replica_start(&self, index: usize) -> Option<(Lba, bool)> {
         if index >= self.replica_count() {
             return None;
         }
-        let headers = usize::from(self.headers);
-        let (base, position) = if index < headers { (0, index) } else { (self.footer_start(), index - headers) };
-        let position = u64::try_from(position).ok()?;
-        Some((base + position * self.replica, index < headers))
-    }
-
-    const fn footer_start(&self) -> u64 {
-        self.volume_sectors - self.footers as u64 * self.replica
+        let (base, position) = match index.checked_sub(usize::from(self.headers)) {
+            None => (0, index),
+            Some(position) => (self.footer_start, position),
+        };
+        let before = u64::try_from(position).ok()?.checked_mul(self.replica)?;
+        Some((Lba::new(base.checked_add(before)?), index < usize::from(self.headers)))
     }
 }
 

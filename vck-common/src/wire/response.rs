@@ -126,7 +126,7 @@ impl PrepareResp<'_> {
     /// Upper bound of the encoded size with paths of at most these lengths in bytes.
     #[must_use]
     pub const fn max_len(partition_path_len: usize, disk_path_len: usize) -> usize {
-        let fixed = FIX_HEAD
+        const FIXED: usize = FIX_HEAD
             + key("offset_sector")
             + key("data_sectors")
             + key("sector_size")
@@ -137,7 +137,7 @@ impl PrepareResp<'_> {
             + 3 * U64_MAX_LEN
             + U32_MAX_LEN
             + BOOL_LEN;
-        fixed.saturating_add(text(partition_path_len)).saturating_add(text(disk_path_len))
+        FIXED.saturating_add(text(partition_path_len)).saturating_add(text(disk_path_len))
     }
 }
 
@@ -182,7 +182,7 @@ impl VolumeStatus<'_> {
     /// Upper bound of the encoded size with a path of at most this length in bytes.
     #[must_use]
     pub const fn max_len(path_len: usize) -> usize {
-        let fixed = FIX_HEAD
+        const FIXED: usize = FIX_HEAD
             + key("volume_path")
             + key("state")
             + key("encrypted_sector")
@@ -194,7 +194,7 @@ impl VolumeStatus<'_> {
             + 2 * U64_MAX_LEN
             + U32_MAX_LEN
             + 2 * BOOL_LEN;
-        fixed.saturating_add(text(path_len))
+        FIXED.saturating_add(text(path_len))
     }
 }
 
@@ -219,7 +219,7 @@ impl VolumeEntry<'_> {
     /// Upper bound of the encoded size with a path of at most this length in bytes.
     #[must_use]
     pub const fn max_len(path_len: usize) -> usize {
-        let fixed = FIX_HEAD
+        const FIXED: usize = FIX_HEAD
             + key("volume_path")
             + key("state")
             + key("encrypted_sector")
@@ -230,7 +230,7 @@ impl VolumeEntry<'_> {
             + 2 * U64_MAX_LEN
             + U32_MAX_LEN
             + BOOL_LEN;
-        fixed.saturating_add(text(path_len))
+        FIXED.saturating_add(text(path_len))
     }
 }
 
@@ -268,14 +268,14 @@ impl ProgressEvent<'_> {
     /// Upper bound of the encoded size with an error text of at most this length in bytes.
     #[must_use]
     pub const fn max_len(error_len: usize) -> usize {
-        let fixed = FIX_HEAD
+        const FIXED: usize = FIX_HEAD
             + key("encrypted_sector")
             + key("total_sectors")
             + key("state")
             + key("error")
             + 2 * U64_MAX_LEN
             + I32_MAX_LEN;
-        fixed.saturating_add(text(error_len))
+        FIXED.saturating_add(text(error_len))
     }
 }
 

@@ -2,16 +2,16 @@
 
 use vck_common::bpb::{FileSystemKind, is_blank, recognise};
 
-fn named(name: &[u8; 8]) -> [u8; 512] {
+fn named(name: [u8; 8]) -> [u8; 512] {
     let mut boot = [0; 512];
     boot[..3].copy_from_slice(&[0xEB, 0x52, 0x90]);
-    boot[3..11].copy_from_slice(name);
+    boot[3..11].copy_from_slice(&name);
     boot[510..].copy_from_slice(&[0x55, 0xAA]);
     boot
 }
 
 fn fat(sectors16: u16, sectors32: u32) -> [u8; 512] {
-    let mut boot = named(b"MSDOS5.0");
+    let mut boot = named(*b"MSDOS5.0");
     boot[11..13].copy_from_slice(&512_u16.to_le_bytes());
     boot[13] = 8;
     boot[14..16].copy_from_slice(&32_u16.to_le_bytes());
@@ -43,7 +43,7 @@ fn fat_states_its_sectors_in_one_of_two_fields() {
 
 #[test]
 fn ntfs_ends_behind_its_backup_boot_sector() {
-    let mut boot = named(b"NTFS    ");
+    let mut boot = named(*b"NTFS    ");
     boot[11..13].copy_from_slice(&512_u16.to_le_bytes());
     boot[40..48].copy_from_slice(&999_u64.to_le_bytes());
     assert_eq!(end_of(&boot), Some((FileSystemKind::Ntfs, 1000 * 512)));
@@ -55,14 +55,14 @@ fn ntfs_ends_behind_its_backup_boot_sector() {
 
 #[test]
 fn exfat_and_refs() {
-    let mut boot = named(b"EXFAT   ");
+    let mut boot = named(*b"EXFAT   ");
     boot[72..80].copy_from_slice(&5000_u64.to_le_bytes());
     boot[108] = 12;
     assert_eq!(end_of(&boot), Some((FileSystemKind::ExFat, 5000 * 4096)));
     boot[108] = 13;
     assert_eq!(end_of(&boot), None);
 
-    let mut boot = named(b"ReFS\0\0\0\0");
+    let mut boot = named(*b"ReFS\0\0\0\0");
     boot[16..20].copy_from_slice(b"FSRS");
     boot[24..32].copy_from_slice(&63_u64.to_le_bytes());
     boot[32..36].copy_from_slice(&4096_u32.to_le_bytes());

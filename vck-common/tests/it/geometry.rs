@@ -1,4 +1,4 @@
-//! layout.json, and geometry and range classes against naive models.
+//! `layout.json`, and geometry and range classes against naive models.
 
 use proptest::prelude::*;
 use vck_common::{

@@ -1,4 +1,4 @@
-//! handover.json. Its loader configuration (`vck_json`) is the boot loader's, which is not part of this crate.
+//! `handover.json`. Its loader configuration (`vck_json`) is the boot loader's, which is not part of this crate.
 
 use vck_common::{
     VckError, guid_from_windows_bytes,

@@ -1,4 +1,4 @@
-//! hkdf.json, metadata_blocks.json, metadata_decode_cases.json.
+//! `hkdf.json`, `metadata_blocks.json`, `metadata_decode_cases.json`.
 
 use serde_json::Value;
 use vck_common::{

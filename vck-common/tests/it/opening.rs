@@ -1,4 +1,4 @@
-//! The recovery situations of store.json, and damage that they do not cover.
+//! The recovery situations of `store.json`, and damage that they do not cover.
 
 use serde_json::Value;
 use vck_common::{

@@ -1,4 +1,4 @@
-//! store.json: the write sequence, vendor data, a write that fails half-way.
+//! `store.json`: the write sequence, vendor data, a write that fails half-way.
 
 use vck_common::{
     DataSector, Durability, EncryptedOffsetStore, Lba, MemoryIo, SealedUpdate, SectorCount, SectorSize, VckError,

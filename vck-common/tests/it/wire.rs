@@ -1,4 +1,4 @@
-//! ioctl_codes.json, msgpack_rust.json, msgpack_go_sdk.json, msgpack_decode_tolerance.json, paths.json.
+//! `ioctl_codes.json`, `msgpack_rust.json`, `msgpack_go_sdk.json`, `msgpack_decode_tolerance.json`, `paths.json`.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -208,7 +208,9 @@ fn list_bytes(fields: &Value, expected: &[u8]) -> Vec<u8> {
 
     let mut streamed = vec![0; expected.len()];
     let mut list = ListEncoder::new(&mut streamed, u16::try_from(entries.len()).unwrap()).unwrap();
-    entries.iter().for_each(|entry| list.push(entry).unwrap());
+    for entry in &entries {
+        list.push(entry).unwrap();
+    }
     assert_eq!(list.finish().unwrap(), expected.len());
     assert_eq!(streamed, expected);
 
@@ -356,8 +358,8 @@ fn the_go_sdk_reads_every_response_the_driver_makes() {
 /// A request as the fields that the vectors record.
 fn fields_of(kind: &str, message: &mut [u8]) -> Result<Value, VckError> {
     let blob = |bytes: &[u8]| {
-        let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        json!({ "bytes_hex": digits })
+        let digits: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        json!({ "bytes_hex": digits.concat() })
     };
     Ok(match kind {
         "VolumeRequest" => json!({ "volume_path": decode::<VolumeRequest<'_>>(message)?.volume_path }),

@@ -95,7 +95,9 @@ fn byte_fields_by_position_and_by_number() {
 fn rewriting_an_array_leaves_no_second_copy_behind() {
     let key: Vec<u8> = (200..232).collect();
     let mut message = [&[0x82], &b"\xA3vmk\xDC\x00\x20"[..]].concat();
-    key.iter().for_each(|&byte| message.extend([0xCC, byte]));
+    for &byte in &key {
+        message.extend([0xCC, byte]);
+    }
     message.extend(hex(PATH));
     {
         let request: AttachReq<'_> = decode(&mut message).unwrap();
