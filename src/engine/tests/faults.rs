@@ -171,6 +171,33 @@ fn a_replica_that_cannot_be_written_leaves_the_old_boundary_everywhere() {
     rig.check_durable();
 }
 
+/// A replica that does not take its old block back is no reason to leave the new one in the others.
+#[test]
+fn putting_back_does_not_stop_at_the_first_replica() {
+    let mut rig = rig(SectorSize::S512, Command::StartEncrypt);
+    rig.command(Command::StartEncrypt).unwrap();
+    let before = rig.blocks();
+    // Flush, both blocks, then the flush fails and so does the first block of the way back.
+    rig.world.set_fault(Fault::Calls { from: 3, to: 5 });
+    assert_eq!(rig.command(Command::StartDecrypt).unwrap_err().status(), FAULT);
+    assert_ne!(rig.blocks()[0], before[0]);
+    assert_eq!(rig.blocks()[1], before[1]);
+    assert_eq!(rig.sweep.snapshot().error.map(|error| error.kind), Some(ErrorKind::Persist));
+}
+
+/// A commit that got half way, and then a zone that takes nothing: the blocks are put back beside the fence.
+#[test]
+fn a_fence_leaves_the_published_boundary_in_the_metadata() {
+    let mut rig = rig(SectorSize::S512, Command::StartEncrypt);
+    rig.command(Command::StartEncrypt).unwrap();
+    let before = rig.blocks();
+    // Read, write, flush, first block; then nothing works until the old contents were tried three times.
+    rig.world.set_fault(Fault::Calls { from: 4, to: 10 });
+    rig.run();
+    assert!(rig.sweep.fenced().is_some());
+    assert_eq!(rig.blocks(), before);
+}
+
 #[test]
 fn a_flush_that_fails_faults_the_step() {
     let mut rig = rig(SectorSize::S512, Command::StartEncrypt);

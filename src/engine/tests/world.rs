@@ -175,6 +175,7 @@ impl SectorIo for World {
 impl ZoneGate for World {
     fn close_and_drain(&self, zone: DataExtent) -> VckResult<()> {
         let mut inner = self.inner();
+        assert!(!inner.closed.iter().any(|closed| closed.overlaps(zone)), "a closed zone is not closed again");
         inner.closed.push(zone);
         inner.log.push(Event::Close(zone));
         Ok(())
@@ -299,7 +300,10 @@ impl Rig {
             self.check();
             match step {
                 Step::Worked => self.check_durable(),
-                Step::Idle => return pauses,
+                Step::Idle => {
+                    assert!(self.world.inner().closed.is_empty(), "nothing to do, and a zone is closed");
+                    return pauses;
+                }
                 Step::RetryAfter(pause) => {
                     assert!(!pause.is_zero());
                     pauses += 1;
@@ -348,6 +352,13 @@ impl Rig {
             }
             assert!(!visible(sector) || found == expected, "data sector {sector} at boundary {boundary}");
         }
+    }
+
+    /// The sectors of the metadata blocks as the device shows them.
+    pub(super) fn blocks(&self) -> Vec<Vec<u8>> {
+        let inner = self.world.inner();
+        let sector = |lba| inner.now[self.world.bytes(lba, self.geometry.sector_size().usize())].to_vec();
+        self.geometry.metadata_lbas().map(sector).collect()
     }
 
     /// A user overwrites a sector, if the gate lets it in.
