@@ -10,12 +10,14 @@
 pub mod io;
 pub mod ke;
 pub(crate) mod routine;
-pub mod types_base;
 pub mod types_io;
-pub mod types_ke;
 
 pub use io::*;
 pub use ke::*;
-pub use types_base::*;
 pub use types_io::*;
-pub use types_ke::*;
+
+/// Every routine under the calling convention of a Windows image.
+pub mod win64 {
+    pub use super::io::win64::*;
+    pub use super::ke::win64::*;
+}

@@ -1,5 +1,6 @@
 //! Objects: names, handles, references, tokens, security.
 
+pub mod handles;
 pub(crate) mod namespace;
 pub mod security;
 pub mod sid;

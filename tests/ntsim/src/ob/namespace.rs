@@ -50,7 +50,9 @@ pub(crate) struct Namespace {
 impl Default for Namespace {
     fn default() -> Self {
         let mut entries = BTreeMap::new();
-        for dir in [r"\Device", r"\Driver", r"\FileSystem", r"\??", r"\Callback", r"\BaseNamedObjects", r"\KernelObjects"] {
+        for dir in
+            [r"\Device", r"\Driver", r"\FileSystem", r"\??", r"\Callback", r"\BaseNamedObjects", r"\KernelObjects"]
+        {
             entries.insert(dir.to_ascii_uppercase(), (dir.to_owned(), Entry::Directory));
         }
         Self { entries }

@@ -95,3 +95,10 @@ pub(crate) fn text(string: PCUNICODE_STRING) -> Option<String> {
         (0..usize::from(string.Length) / 2).map_while(|at| get(string.Buffer.cast_const().wrapping_add(at))).collect();
     Some(String::from_utf16_lossy(&units))
 }
+/// Signals a driver's event through its routine.
+pub(crate) fn set_event(event: PKEVENT) {
+    if !event.is_null() {
+        // SAFETY: second invariant of the module: the event was initialised by its owner.
+        unsafe { KeSetEvent(event, 0, 0) };
+    }
+}

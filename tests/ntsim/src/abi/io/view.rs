@@ -165,6 +165,7 @@ view! {
     /// An `MDL`.
     MdlView of MDL {
         next set_next Next: PMDL;
+        size_field set_size_field Size: CSHORT;
         flags set_flags MdlFlags: CSHORT;
         mapped set_mapped MappedSystemVa: PVOID;
         start set_start StartVa: PVOID;

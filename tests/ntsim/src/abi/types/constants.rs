@@ -1,5 +1,7 @@
 //! Constants of the driver headers: `u32`, as the bindings have them.
 
+pub const FALSE: u32 = 0;
+pub const TRUE: u32 = 1;
 pub const OBJ_INHERIT: u32 = 2;
 pub const OBJ_PERMANENT: u32 = 16;
 pub const OBJ_EXCLUSIVE: u32 = 32;
@@ -710,7 +712,13 @@ pub const EVENT_FILTER_TYPE_SCHEMATIZED: u32 = 2147483648;
 pub const EVENT_FILTER_TYPE_SYSTEM_FLAGS: u32 = 2147483649;
 pub const EVENT_FILTER_TYPE_TRACEHANDLE: u32 = 2147483650;
 pub const EVENT_WRITE_FLAG_NO_FAULTING: u32 = 1;
+pub const PASSIVE_LEVEL: u32 = 0;
 pub const LOW_LEVEL: u32 = 0;
+pub const APC_LEVEL: u32 = 1;
+pub const DISPATCH_LEVEL: u32 = 2;
+pub const HIGH_LEVEL: u32 = 15;
+pub const PAGE_SIZE: u32 = 4096;
+pub const PAGE_SHIFT: u32 = 12;
 pub const POOL_TAGGING: u32 = 1;
 pub const PLUGPLAY_REGKEY_DEVICE: u32 = 1;
 pub const PLUGPLAY_REGKEY_DRIVER: u32 = 2;

@@ -15,10 +15,16 @@ macro_rules! zero_default {
 }
 
 zero_default! {
+    _LARGE_INTEGER
     _ULARGE_INTEGER
+    _UNICODE_STRING
     _CSTRING
     _STRING
     _OBJECT_ATTRIBUTES
+    _LIST_ENTRY
+    _SINGLE_LIST_ENTRY
+    _KPROCESS
+    _KTHREAD
     _RTL_BITMAP
     _RTL_QUERY_REGISTRY_TABLE
     _SLIST_ENTRY
@@ -27,9 +33,14 @@ zero_default! {
     _KBUGCHECK_CALLBACK_RECORD
     _KWAIT_BLOCK
     _KAPC
+    _KDEVICE_QUEUE_ENTRY
     _KSPIN_LOCK_QUEUE
     _KLOCK_QUEUE_HANDLE
+    _KDPC
+    _KDEVICE_QUEUE
     _KDEVICE_QUEUE__bindgen_ty_1
+    _DISPATCHER_HEADER
+    _DISPATCHER_HEADER__bindgen_ty_1
     _DISPATCHER_HEADER__bindgen_ty_1__bindgen_ty_1
     _DISPATCHER_HEADER__bindgen_ty_1__bindgen_ty_1__bindgen_ty_1
     _DISPATCHER_HEADER__bindgen_ty_1__bindgen_ty_1__bindgen_ty_1__bindgen_ty_1
@@ -38,10 +49,16 @@ zero_default! {
     _DISPATCHER_HEADER__bindgen_ty_1__bindgen_ty_1__bindgen_ty_3
     _DISPATCHER_HEADER__bindgen_ty_1__bindgen_ty_1__bindgen_ty_3__bindgen_ty_1
     _DISPATCHER_HEADER__bindgen_ty_1__bindgen_ty_1__bindgen_ty_3__bindgen_ty_2
+    _KEVENT
+    _KSEMAPHORE
+    _KGATE
+    _KGUARDED_MUTEX
+    _KGUARDED_MUTEX__bindgen_ty_1
     _KMUTANT
     _KTIMER
     _XSTATE_CONTEXT
     _XSTATE_SAVE
+    _MDL
     _FAST_MUTEX
     _GENERAL_LOOKASIDE
     _GENERAL_LOOKASIDE__bindgen_ty_1

@@ -3,6 +3,19 @@
 use super::*;
 
 #[repr(C)]
+#[derive(Copy, Clone)]
+pub union _LARGE_INTEGER {
+    pub __bindgen_anon_1: _LARGE_INTEGER__bindgen_ty_1,
+    pub u: _LARGE_INTEGER__bindgen_ty_2,
+    pub QuadPart: LONGLONG,
+}
+#[repr(C)]
+#[derive(Default, Copy, Clone)]
+pub struct _LARGE_INTEGER__bindgen_ty_1 {
+    pub LowPart: ULONG,
+    pub HighPart: LONG,
+}
+#[repr(C)]
 #[derive(Default, Copy, Clone)]
 pub struct _LARGE_INTEGER__bindgen_ty_2 {
     pub LowPart: ULONG,
@@ -28,6 +41,17 @@ pub struct _ULARGE_INTEGER__bindgen_ty_2 {
     pub HighPart: ULONG,
 }
 #[repr(C)]
+#[derive(Copy, Clone)]
+pub struct _LIST_ENTRY {
+    pub Flink: *mut _LIST_ENTRY,
+    pub Blink: *mut _LIST_ENTRY,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct _SINGLE_LIST_ENTRY {
+    pub Next: *mut _SINGLE_LIST_ENTRY,
+}
+#[repr(C)]
 #[derive(Default, Copy, Clone)]
 pub struct _PROCESSOR_NUMBER {
     pub Group: USHORT,
@@ -40,6 +64,16 @@ pub struct _GROUP_AFFINITY {
     pub Mask: KAFFINITY,
     pub Group: USHORT,
     pub Reserved: [USHORT; 3usize],
+}
+#[repr(C)]
+#[derive(Debug)]
+pub struct _KPROCESS {
+    _unused: [u8; 0],
+}
+#[repr(C)]
+#[derive(Debug)]
+pub struct _KTHREAD {
+    _unused: [u8; 0],
 }
 #[repr(C)]
 #[derive(Default, Copy, Clone)]
@@ -159,6 +193,32 @@ pub struct _KLOCK_QUEUE_HANDLE {
 }
 #[repr(C)]
 #[derive(Copy, Clone)]
+pub struct _KDPC {
+    pub Type: UCHAR,
+    pub Importance: UCHAR,
+    pub Number: USHORT,
+    pub DpcListEntry: LIST_ENTRY,
+    pub DeferredRoutine: PKDEFERRED_ROUTINE,
+    pub DeferredContext: PVOID,
+    pub SystemArgument1: PVOID,
+    pub SystemArgument2: PVOID,
+    pub DpcData: PVOID,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct _DISPATCHER_HEADER {
+    pub __bindgen_anon_1: _DISPATCHER_HEADER__bindgen_ty_1,
+    pub SignalState: LONG,
+    pub WaitListHead: LIST_ENTRY,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub union _DISPATCHER_HEADER__bindgen_ty_1 {
+    pub __bindgen_anon_1: _DISPATCHER_HEADER__bindgen_ty_1__bindgen_ty_1,
+    pub Lock: LONG,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
 pub struct _DISPATCHER_HEADER__bindgen_ty_1__bindgen_ty_1 {
     pub Type: UCHAR,
     pub __bindgen_anon_1: _DISPATCHER_HEADER__bindgen_ty_1__bindgen_ty_1__bindgen_ty_1,
@@ -232,6 +292,43 @@ pub struct _DISPATCHER_HEADER__bindgen_ty_1__bindgen_ty_1__bindgen_ty_3__bindgen
 }
 #[repr(C)]
 #[derive(Copy, Clone)]
+pub struct _KEVENT {
+    pub Header: DISPATCHER_HEADER,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct _KSEMAPHORE {
+    pub Header: DISPATCHER_HEADER,
+    pub Limit: LONG,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct _KGATE {
+    pub Header: DISPATCHER_HEADER,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct _KGUARDED_MUTEX {
+    pub Count: LONG,
+    pub Owner: PKTHREAD,
+    pub Contention: ULONG,
+    pub Gate: KGATE,
+    pub __bindgen_anon_1: _KGUARDED_MUTEX__bindgen_ty_1,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub union _KGUARDED_MUTEX__bindgen_ty_1 {
+    pub __bindgen_anon_1: _KGUARDED_MUTEX__bindgen_ty_1__bindgen_ty_1,
+    pub CombinedApcDisable: ULONG,
+}
+#[repr(C)]
+#[derive(Default, Copy, Clone)]
+pub struct _KGUARDED_MUTEX__bindgen_ty_1__bindgen_ty_1 {
+    pub KernelApcDisable: SHORT,
+    pub SpecialApcDisable: SHORT,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
 pub struct _KMUTANT {
     pub Header: DISPATCHER_HEADER,
     pub MutantListEntry: LIST_ENTRY,
@@ -272,6 +369,18 @@ pub struct _XSTATE_SAVE {
     pub Thread: *mut _KTHREAD,
     pub Level: UCHAR,
     pub XStateContext: XSTATE_CONTEXT,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct _MDL {
+    pub Next: *mut _MDL,
+    pub Size: CSHORT,
+    pub MdlFlags: CSHORT,
+    pub Process: *mut _EPROCESS,
+    pub MappedSystemVa: PVOID,
+    pub StartVa: PVOID,
+    pub ByteCount: ULONG,
+    pub ByteOffset: ULONG,
 }
 #[repr(C)]
 #[derive(Copy, Clone)]

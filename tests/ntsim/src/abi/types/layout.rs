@@ -13,13 +13,18 @@ macro_rules! layout {
 }
 
 layout! {
+    _LARGE_INTEGER 8 8 { u 0 QuadPart 0 }
     _ULARGE_INTEGER 8 8 { u 0 QuadPart 0 }
     _LUID 8 4 { LowPart 0 HighPart 4 }
+    _UNICODE_STRING 16 8 { Length 0 MaximumLength 2 Buffer 8 }
     _CSTRING 16 8 { Length 0 MaximumLength 2 Buffer 8 }
     _STRING 16 8 { Length 0 MaximumLength 2 Buffer 8 }
     _OBJECT_ATTRIBUTES 48 8 { Length 0 RootDirectory 8 ObjectName 16 Attributes 24 SecurityDescriptor 32 SecurityQualityOfService 40 }
+    _LIST_ENTRY 16 8 { Flink 0 Blink 8 }
+    _SINGLE_LIST_ENTRY 8 8 { Next 0 }
     _PROCESSOR_NUMBER 4 2 { Group 0 Number 2 Reserved 3 }
     _GROUP_AFFINITY 16 8 { Mask 0 Group 8 Reserved 10 }
+    _GUID 16 4 { Data1 0 Data2 4 Data3 6 Data4 8 }
     _RTL_BITMAP 16 8 { SizeOfBitMap 0 Buffer 8 }
     _RTL_QUERY_REGISTRY_TABLE 56 8 { QueryRoutine 0 Flags 8 Name 16 EntryContext 24 DefaultType 32 DefaultData 40 DefaultLength 48 }
     _TIME_FIELDS 16 2 { Year 0 Month 2 Day 4 Hour 6 Minute 8 Second 10 Milliseconds 12 Weekday 14 }
@@ -29,13 +34,22 @@ layout! {
     _KBUGCHECK_CALLBACK_RECORD 64 8 { Entry 0 CallbackRoutine 16 Buffer 24 Length 32 Component 40 Checksum 48 State 56 }
     _KWAIT_BLOCK 48 8 { WaitListEntry 0 Thread 16 Object 24 NextWaitBlock 32 WaitKey 40 WaitType 42 BlockState 43 SpareLong 44 }
     _KAPC 88 8 { Type 0 SpareByte0 1 Size 2 SpareByte1 3 SpareLong0 4 Thread 8 ApcListEntry 16 KernelRoutine 32 RundownRoutine 40 NormalRoutine 48 NormalContext 56 SystemArgument1 64 SystemArgument2 72 ApcStateIndex 80 ApcMode 81 Inserted 82 }
+    _KDEVICE_QUEUE_ENTRY 24 8 { DeviceListEntry 0 SortKey 16 Inserted 20 }
     _KSPIN_LOCK_QUEUE 16 8 { Next 0 Lock 8 }
     _KLOCK_QUEUE_HANDLE 24 8 { LockQueue 0 OldIrql 16 }
+    _KDPC 64 8 { Type 0 Importance 1 Number 2 DpcListEntry 8 DeferredRoutine 24 DeferredContext 32 SystemArgument1 40 SystemArgument2 48 DpcData 56 }
+    _KDEVICE_QUEUE 40 8 { Type 0 Size 2 DeviceListHead 8 Lock 24 }
+    _DISPATCHER_HEADER 24 8 { SignalState 4 WaitListHead 8 }
+    _KEVENT 24 8 { Header 0 }
+    _KSEMAPHORE 32 8 { Header 0 Limit 24 }
+    _KGATE 24 8 { Header 0 }
+    _KGUARDED_MUTEX 56 8 { Count 0 Owner 8 Contention 16 Gate 24 }
     _KMUTANT 56 8 { Header 0 MutantListEntry 24 OwnerThread 40 Abandoned 48 ApcDisable 49 }
     _KTIMER 64 8 { Header 0 DueTime 24 TimerListEntry 32 Dpc 48 Processor 56 Period 60 }
     _KSYSTEM_TIME 12 4 { LowPart 0 High1Time 4 High2Time 8 }
     _XSTATE_CONTEXT 32 8 { Mask 0 Length 8 Reserved1 12 Area 16 Buffer 24 }
     _XSTATE_SAVE 56 8 { Prev 0 Thread 8 Level 16 XStateContext 24 }
+    _MDL 48 8 { Next 0 Size 8 MdlFlags 10 Process 16 MappedSystemVa 24 StartVa 32 ByteCount 40 ByteOffset 44 }
     _FAST_MUTEX 56 8 { Count 0 Owner 8 Contention 16 Event 24 OldIrql 48 }
     _GENERAL_LOOKASIDE 128 64 { Depth 16 MaximumDepth 18 TotalAllocates 20 TotalFrees 28 Type 36 Tag 40 Size 44 ListEntry 64 LastTotalAllocates 80 Future 88 }
     _GENERAL_LOOKASIDE_POOL 96 16 { Depth 16 MaximumDepth 18 TotalAllocates 20 TotalFrees 28 Type 36 Tag 40 Size 44 ListEntry 64 LastTotalAllocates 80 Future 88 }

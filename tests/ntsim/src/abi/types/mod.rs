@@ -15,9 +15,6 @@
     reason = "names, types and layouts are the kernel's; the driver documentation describes them"
 )]
 
-use super::super::types_base::*;
-use super::super::types_ke::*;
-
 mod aliases;
 mod callbacks;
 mod constants;

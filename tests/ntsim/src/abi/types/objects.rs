@@ -10,6 +10,13 @@ pub struct _LUID {
 }
 #[repr(C)]
 #[derive(Copy, Clone)]
+pub struct _UNICODE_STRING {
+    pub Length: USHORT,
+    pub MaximumLength: USHORT,
+    pub Buffer: PWSTR,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
 pub struct _CSTRING {
     pub Length: USHORT,
     pub MaximumLength: USHORT,
@@ -31,6 +38,30 @@ pub struct _OBJECT_ATTRIBUTES {
     pub Attributes: ULONG,
     pub SecurityDescriptor: PVOID,
     pub SecurityQualityOfService: PVOID,
+}
+#[repr(C)]
+#[derive(Default, Copy, Clone)]
+pub struct _GUID {
+    pub Data1: u32,
+    pub Data2: u16,
+    pub Data3: u16,
+    pub Data4: [u8; 8usize],
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct _KDEVICE_QUEUE_ENTRY {
+    pub DeviceListEntry: LIST_ENTRY,
+    pub SortKey: ULONG,
+    pub Inserted: BOOLEAN,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct _KDEVICE_QUEUE {
+    pub Type: CSHORT,
+    pub Size: CSHORT,
+    pub DeviceListHead: LIST_ENTRY,
+    pub Lock: KSPIN_LOCK,
+    pub __bindgen_anon_1: _KDEVICE_QUEUE__bindgen_ty_1,
 }
 #[repr(C)]
 #[derive(Copy, Clone)]

@@ -1,0 +1,187 @@
+//! The volume device: the bottom of a volume's stack, over a part of a disk.
+//!
+//! Requests are answered at once inside `IoCallDriver` or from a DPC later, as the disk's timing and the seed say;
+//! with `force_pending` always later.
+
+use super::Disk;
+use super::controls;
+use super::disk::{Arrival, Outcome};
+use crate::abi::io::arena::Span;
+use crate::abi::io::mdl;
+use crate::abi::io::view::{Device, Irp};
+use crate::abi::*;
+use crate::core::Kernel;
+use crate::io::Side;
+use crate::pnp::Phase;
+
+const SL_FORCE_DIRECT: u8 = 0x10;
+const SL_WRITE_THRU: u8 = 0x04;
+
+/// The part of a disk that a volume is.
+#[derive(Clone, Debug)]
+pub(crate) struct Extent {
+    pub(crate) disk: Disk,
+    pub(crate) disk_number: usize,
+    pub(crate) start: u64,
+    /// Bytes.
+    pub(crate) length: u64,
+}
+
+impl Kernel {
+    /// Reads, writes, flushes and controls on a volume's bottom device.
+    pub(crate) fn volume_io(&self, node: usize, device: Device, irp: Irp) -> NTSTATUS {
+        self.assume_stack_use("the volume's device", self.config().lower_stack_use);
+        let Some((extent, phase)) = self.node_extent(node) else {
+            return self.complete_with(irp, STATUS_NO_SUCH_DEVICE, 0);
+        };
+        if matches!(phase, Phase::Surprised | Phase::Removed) || extent.disk.vanished() {
+            return self.complete_with(irp, STATUS_NO_SUCH_DEVICE, 0);
+        }
+        if phase == Phase::Added {
+            return self.complete_with(irp, STATUS_DEVICE_NOT_READY, 0);
+        }
+        match u32::from(irp.stack().major()) {
+            IRP_MJ_READ | IRP_MJ_WRITE => self.volume_transfer(node, &extent, device, irp),
+            IRP_MJ_FLUSH_BUFFERS => self.volume_flush(&extent, irp),
+            IRP_MJ_DEVICE_CONTROL => self.volume_control(node, &extent, irp),
+            IRP_MJ_CREATE | IRP_MJ_CLEANUP | IRP_MJ_CLOSE => self.complete_with(irp, STATUS_SUCCESS, 0),
+            _ => self.complete_with(irp, STATUS_INVALID_DEVICE_REQUEST, 0),
+        }
+    }
+
+    fn arrival(&self, extent: &Extent, irp: Irp, offset: u64, length: u64) -> Arrival {
+        let size = u64::from(extent.disk.config().sector_size);
+        let flags = irp.stack().flags();
+        let jitter = extent.disk.config().timing.jitter;
+        Arrival {
+            lba: (extent.start + offset) / size,
+            sectors: length / size,
+            write_through: flags & SL_WRITE_THRU != 0,
+            irp_flags: irp.flags(),
+            sl_flags: flags,
+            now: self.now().0.saturating_mul(100),
+            extra: if jitter == 0 { 0 } else { self.faults().below(jitter) },
+        }
+    }
+
+    fn volume_transfer(&self, node: usize, extent: &Extent, device: Device, irp: Irp) -> NTSTATUS {
+        let stack = irp.stack();
+        let length = stack.parameter(0) & u64::from(u32::MAX);
+        let offset = stack.parameter(2);
+        let size = u64::from(extent.disk.config().sector_size);
+        let end = offset.checked_add(length);
+        if length % size != 0 || offset % size != 0 || end.is_none_or(|end| end > extent.length) {
+            return self.complete_with(irp, STATUS_INVALID_PARAMETER, 0);
+        }
+        if length == 0 {
+            return self.complete_with(irp, STATUS_SUCCESS, 0);
+        }
+        let bytes = usize::try_from(length).unwrap_or(0);
+        let Some(runs) = mdl::spans(irp.mdl(), bytes) else {
+            return self.complete_with(irp, STATUS_INVALID_USER_BUFFER, 0);
+        };
+        if runs.first().is_some_and(|run| run.addr & device.alignment() as usize != 0) {
+            return self.complete_with(irp, STATUS_INVALID_PARAMETER, 0);
+        }
+        let arrival = self.arrival(extent, irp, offset, length);
+        let outcome = if u32::from(stack.major()) == IRP_MJ_WRITE {
+            if self.write_is_blocked(node, irp) {
+                return self.complete_with(irp, STATUS_ACCESS_DENIED, 0);
+            }
+            let data = gather(&runs, bytes);
+            self.observe(node, Side::WrittenBelow, offset, || data.clone());
+            extent.disk.write(&arrival, &data)
+        } else {
+            let mut data = vec![0; bytes];
+            let outcome = extent.disk.read(&arrival, &mut data);
+            self.observe(node, Side::ReadBelow, offset, || data.clone());
+            scatter(&runs, &data[..outcome.bytes.min(bytes)]);
+            outcome
+        };
+        self.answer(irp, outcome)
+    }
+
+    /// Writes under a mounted file system must be the file system's, or say that they know what they do.
+    fn write_is_blocked(&self, node: usize, irp: Irp) -> bool {
+        let stack = irp.stack();
+        let owned = irp.flags() & (IRP_PAGING_IO | IRP_SYNCHRONOUS_PAGING_IO) != 0 || !stack.file().is_null();
+        stack.flags() & SL_FORCE_DIRECT == 0 && !owned && self.mount_of(node).is_some()
+    }
+
+    fn volume_flush(&self, extent: &Extent, irp: Irp) -> NTSTATUS {
+        let arrival = self.arrival(extent, irp, 0, 0);
+        let outcome = extent.disk.flush(&arrival);
+        self.answer(irp, outcome)
+    }
+
+    fn volume_control(&self, node: usize, extent: &Extent, irp: Irp) -> NTSTATUS {
+        let stack = irp.stack();
+        let (output, input) = (stack.parameter(0), stack.parameter(1));
+        let low = |value: u64| usize::try_from(value & u64::from(u32::MAX)).unwrap_or(0);
+        let code = u32::try_from(stack.parameter(2) & u64::from(u32::MAX)).unwrap_or(0);
+        let buffer = Span { addr: irp.system_buffer() as usize, len: low(input).max(low(output)) };
+        let given = if irp.system_buffer().is_null() { Vec::new() } else { buffer.part(0, low(input)).to_vec() };
+        let identity = self.node_identity(node);
+        let mut trims = Vec::new();
+        let answer = controls::answer(code, &given, low(output), extent, &identity, &mut trims);
+        for (offset, length) in trims {
+            let arrival = self.arrival(extent, irp, offset, length);
+            extent.disk.trim(&arrival);
+        }
+        match answer {
+            Ok(bytes) => {
+                buffer.write(0, &bytes);
+                let outcome = Outcome { status: STATUS_SUCCESS, bytes: bytes.len(), at: 0 };
+                self.answer(irp, outcome)
+            }
+            Err((status, information)) => {
+                let outcome = Outcome { status, bytes: information, at: 0 };
+                self.answer(irp, outcome)
+            }
+        }
+    }
+
+    /// Completes now or later.
+    fn answer(&self, irp: Irp, outcome: Outcome) -> NTSTATUS {
+        let now = self.now();
+        let later = outcome.at.div_ceil(100) > now.0;
+        let by_seed = self.is_deterministic() && self.rng().chance(1, 2);
+        if !(later || by_seed || self.config().force_pending) || (!later && !self.may_pend()) {
+            return self.complete_with(irp, outcome.status, outcome.bytes as u64);
+        }
+        let stack = irp.stack();
+        stack.set_control(stack.control() | 1);
+        let finish = move || {
+            crate::core::with_current(|k| {
+                k.complete_with(irp, outcome.status, outcome.bytes as u64);
+            });
+        };
+        if later {
+            self.at(crate::Time(outcome.at.div_ceil(100)), finish);
+        } else {
+            self.dpc(finish);
+        }
+        STATUS_PENDING
+    }
+
+    /// Parallel worlds answer an immediate disk inside the call unless told otherwise: that is what they measure.
+    fn may_pend(&self) -> bool {
+        self.is_deterministic() || self.config().force_pending
+    }
+}
+
+fn gather(runs: &[Span], len: usize) -> Vec<u8> {
+    let mut data = Vec::with_capacity(len);
+    for run in runs {
+        data.extend_from_slice(&run.to_vec());
+    }
+    data
+}
+
+fn scatter(runs: &[Span], mut data: &[u8]) {
+    for run in runs {
+        let (now, rest) = data.split_at(run.len.min(data.len()));
+        run.write(0, now);
+        data = rest;
+    }
+}
