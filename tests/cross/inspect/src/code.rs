@@ -30,6 +30,11 @@ const SHOWN: usize = 8;
 
 /// Runs the checks of this module.
 pub fn check(image: &Image<'_>, symbols: &Symbols, report: &mut Report) {
+    check_against(image, symbols, GUARDED, report);
+}
+
+/// The same with a list of guarded functions other than [`GUARDED`].
+pub fn check_against(image: &Image<'_>, symbols: &Symbols, allowed: &[Guarded], report: &mut Report) {
     let starts = function_starts(image, symbols);
     let mut total = 0_usize;
     let mut guarded = 0_usize;
@@ -44,7 +49,7 @@ pub fn check(image: &Image<'_>, symbols: &Symbols, report: &mut Report) {
             };
             let Some(complaint) = complaint else { return };
             let name = symbols.containing(at).unwrap_or("");
-            if GUARDED.iter().any(|entry| name.starts_with(entry.prefix)) {
+            if allowed.iter().any(|entry| name.starts_with(entry.prefix)) {
                 guarded += 1;
             } else {
                 bad.push(format!("rva {at:#x} in {name}: {} ({complaint})", text(instruction)));
@@ -52,7 +57,7 @@ pub fn check(image: &Image<'_>, symbols: &Symbols, report: &mut Report) {
         });
     }
     report.row("code", total > 0, format!("{total} instructions decoded from {} starts", starts.len()));
-    report.good("code", format!("{guarded} wide instructions in {} guarded functions", GUARDED.len()));
+    report.good("code", format!("{guarded} wide instructions in {} kinds of guarded functions", allowed.len()));
     let hidden = bad.len().saturating_sub(SHOWN);
     for line in bad.iter().take(SHOWN) {
         report.bad("code", line);

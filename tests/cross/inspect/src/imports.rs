@@ -91,6 +91,7 @@ pub const ALLOWED: &[Allowed] = &[
     kernel("IoGetIoPriorityHint", Since::Vista, "priority of a request carried to its pieces"),
     kernel("IoGetLowerDeviceObject", Since::Always, "position in the stack"),
     kernel("IoGetRequestorProcess", Since::Always, "who asks, for access checks"),
+    kernel("KeExpandKernelStackAndCalloutEx", Since::W7, "deep metadata work on a stack of known size"),
     kernel("IoGetStackLimits", Since::Always, "stack left before nested calls"),
     kernel("IoInitializeRemoveLockEx", Since::Always, "remove lock"),
     kernel("IoRegisterShutdownNotification", Since::Always, "boundary persisted at shutdown"),
@@ -184,13 +185,24 @@ const DENIED: &[(&str, &str)] = &[
 pub fn check(image: &Image<'_>, report: &mut Report) {
     match imports(image) {
         Ok(found) if found.is_empty() => report.bad("imports", "none: not even a free of memory"),
-        Ok(found) => found.iter().for_each(|(library, routine)| judge(library, routine, report)),
+        Ok(found) => {
+            for (library, routine) in &found {
+                judge(library, routine, report);
+            }
+            let idle: Vec<_> =
+                ALLOWED.iter().map(|entry| entry.routine).filter(|name| !is_among(name, &found)).collect();
+            report.good("imports", format!("{} allowed and not imported: {}", idle.len(), idle.join(" ")));
+        }
         Err(error) => report.bad("imports", format!("unreadable: {error}")),
     }
     match image.pe().data_directory(object::pe::IMAGE_DIRECTORY_ENTRY_DELAY_IMPORT).map(|d| d.virtual_address.get(LE)) {
         None | Some(0) => report.good("imports", "no delayed imports, which the kernel does not know"),
         Some(_) => report.bad("imports", "delayed imports, which the kernel does not know"),
     }
+}
+
+fn is_among(routine: &str, found: &[(String, String)]) -> bool {
+    found.iter().any(|(_, name)| name == routine)
 }
 
 fn judge(library: &str, routine: &str, report: &mut Report) {

@@ -153,6 +153,26 @@ fn decoding_starts_over_at_every_function() {
 }
 
 #[test]
+fn a_guarded_function_may_and_its_neighbour_may_not() {
+    use vck_inspect::{Image, Symbols, code};
+    // vzeroupper; ret; twice.
+    let bytes = Pe { code: vec![0xC5, 0xF8, 0x77, 0xC3, 0xC5, 0xF8, 0x77, 0xC3], ..Pe::default() }.build();
+    let image = Image::parse(&bytes).unwrap();
+    let map = "0001:00000000  inside  0000000180001000  o\n0001:00000004  outside  0000000180001004  o";
+    let symbols = Symbols::parse(map, image.base()).unwrap();
+    let bad_with = |prefixes: &[&'static str]| {
+        let list: Vec<_> = prefixes.iter().map(|prefix| code::Guarded { prefix, why: "test" }).collect();
+        let mut report = Report::default();
+        code::check_against(&image, &symbols, &list, &mut report);
+        report.bad_rows("code").map(|row| row.text.clone()).collect::<Vec<_>>()
+    };
+    assert!(bad_with(&["inside", "outside"]).is_empty());
+    let bad = bad_with(&["inside"]);
+    assert!(matches!(bad.as_slice(), [only] if only.contains("in outside")), "{bad:?}");
+    assert_eq!(bad_with(&[]).len(), 2);
+}
+
+#[test]
 fn stack_frames_against_their_limits() {
     caught(&judge(&Pe { frame: 4096, ..Pe::default() }), "frames", "4104 bytes");
     let report = judge(&Pe { frame: 1500, ..Pe::default() });
