@@ -16,6 +16,8 @@ pub enum FileSystemKind {
     Ntfs,
     /// `ReFS`.
     Refs,
+    /// A volume that `BitLocker` holds. It is taken to use every byte: its own metadata lies anywhere.
+    BitLocker,
 }
 
 impl FileSystemKind {
@@ -27,6 +29,7 @@ impl FileSystemKind {
             Self::ExFat => "exFAT",
             Self::Ntfs => "NTFS",
             Self::Refs => "ReFS",
+            Self::BitLocker => "BitLocker",
         }
     }
 }
@@ -49,6 +52,7 @@ pub fn recognise(first_sectors: &[u8]) -> Option<FileSystem> {
         b"NTFS    " => (FileSystemKind::Ntfs, ntfs(boot)?),
         b"EXFAT   " => (FileSystemKind::ExFat, exfat(boot)?),
         b"ReFS\0\0\0\0" => (FileSystemKind::Refs, refs(boot)?),
+        b"-FVE-FS-" => (FileSystemKind::BitLocker, u64::MAX),
         _ => (FileSystemKind::Fat, fat(boot)?),
     };
     Some(FileSystem { kind, end: ByteLen::new(end) })

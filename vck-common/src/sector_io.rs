@@ -42,7 +42,8 @@ pub trait SectorIo: Send + Sync {
     /// Makes everything acknowledged before it durable.
     ///
     /// # Errors
-    /// [`VckError::Device`] with the device's status; nothing may then be assumed to be durable.
+    /// [`VckError::Unsupported`] if the device has no flush at all, which is not a failure of this one; [`VckError::Device`] with
+    /// the device's status otherwise. Nothing may then be assumed to be durable.
     fn flush(&self) -> VckResult<()>;
 }
 

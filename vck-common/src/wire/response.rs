@@ -35,7 +35,7 @@ const fn text(len: usize) -> usize {
     len.saturating_add(STR_HEAD)
 }
 
-/// Decodes a response, for clients. More entries are accepted than in a request: the driver is trusted to that extent.
+/// Decodes a response, for clients. The limits are those of a request; a list of volumes has its own reader.
 ///
 /// # Errors
 /// [`VckError::Malformed`] or [`VckError::MsgpackDecode`].

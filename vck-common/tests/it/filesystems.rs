@@ -72,6 +72,11 @@ fn exfat_and_refs() {
 }
 
 #[test]
+fn a_bitlocker_volume_leaves_no_room_at_all() {
+    assert_eq!(end_of(&named(*b"-FVE-FS-")), Some((FileSystemKind::BitLocker, u64::MAX)));
+}
+
+#[test]
 fn what_is_no_boot_sector_is_not_recognised() {
     assert_eq!(recognise(&[0; 512]), None);
     assert_eq!(recognise(&fat(2880, 0)[..511]), None);

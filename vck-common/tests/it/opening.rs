@@ -243,3 +243,45 @@ fn replicas_that_differ_in_direction_and_boundary_are_reported() {
     let (offset, state) = store.load().unwrap();
     assert_eq!((offset.sector.get(), state), (60, VolumeState::Decrypt), "the first good replica is the newer one");
 }
+
+#[test]
+fn an_interrupted_update_gives_the_old_pair_or_the_new_one() {
+    use VolumeState::{Decrypt, Encrypt};
+    let steps = [
+        ((Encrypt, 100), (Encrypt, 200)),
+        ((Decrypt, 200), (Decrypt, 100)),
+        ((Encrypt, 100), (Decrypt, 100)),
+        ((Decrypt, 100), (Encrypt, 100)),
+        ((Encrypt, 100), (Decrypt, 60)),
+        ((Decrypt, 60), (Encrypt, 90)),
+    ];
+    for (old, new) in steps {
+        for cut in 0..=3_usize {
+            for lost in [None, Some(0), Some(1), Some(2)] {
+                let io = volume(SectorSize::S512, 4 * 256);
+                created(&io, options(1, 2));
+                let store = JvckMetadataStore::open(&io, VMK).ok().unwrap();
+                let random = CountingRandom::new();
+                store.persist(DataSector::new(old.1), old.0, &random).unwrap();
+                let lbas: Vec<_> = store.geometry().metadata_lbas().collect();
+                if let Some(lba) = lbas.get(cut) {
+                    io.inject(Fault::Write(*lba));
+                }
+                let stored = store.persist(DataSector::new(new.1), new.0, &random);
+                assert_eq!(stored.is_ok(), cut == 3);
+                if let Some(lost) = lost {
+                    io.inject(Fault::Read(lbas[lost]));
+                }
+                let again = JvckMetadataStore::open(&io, VMK).ok().unwrap();
+                let (offset, state) = again.load().unwrap();
+                let found = (state, offset.sector.get());
+                let what = format!("{old:?} to {new:?}, cut at {cut}, replica {lost:?} lost");
+                assert!(found == old || found == new, "{what}: {found:?}");
+                // What was written first is what counts, as long as it can be read.
+                if lost != Some(0) {
+                    assert_eq!(found, if cut == 0 { old } else { new }, "{what}");
+                }
+            }
+        }
+    }
+}

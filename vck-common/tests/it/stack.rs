@@ -1,7 +1,14 @@
-//! Stack use does not depend on the message: the deepest accepted and the first refused one run on 24 KiB.
+//! Stack use is bounded. The deepest accepted and the first refused message run on 24 KiB, and so do making, opening and
+//! updating a volume and ciphering a run of sectors.
 
 use corosensei::{Coroutine, CoroutineResult, stack::DefaultStack};
-use vck_common::wire::{PrepareReq, decode};
+use vck_common::{
+    DataSector, MemoryIo, SectorCount, SectorSize, VolumeCipher, VolumeState, XtsVolumeCipher,
+    jvck::{JvckCbcCodec, JvckMetadataOptions, JvckMetadataStore, JvckSecrets},
+    wire::{PrepareReq, decode},
+};
+
+use crate::support::CountingRandom;
 
 const STACK: usize = 24 << 10;
 
@@ -40,4 +47,27 @@ fn the_first_refused_message_fits() {
     assert!(on_small_stack(|| decode::<PrepareReq<'_>>(&mut nested(9)).is_err()));
     assert!(on_small_stack(|| decode::<PrepareReq<'_>>(&mut vec![0x91; 65_536]).is_err()));
     assert!(on_small_stack(|| decode::<PrepareReq<'_>>(&mut vec![0x81; 65_536]).is_err()));
+}
+
+#[test]
+fn the_metadata_code_and_the_cipher_fit() {
+    let boundary = on_small_stack(|| -> vck_common::VckResult<u64> {
+        let io = MemoryIo::new(SectorSize::S4096, SectorCount::new(200))?;
+        let (random, secrets) = (CountingRandom::new(), JvckSecrets::copy_from(&[1; 32], &[2; 32]));
+        let options = JvckMetadataOptions::default();
+        JvckMetadataStore::create(&io, b"key", &options, secrets, [1; 16], JvckCbcCodec, &random)?.persist(
+            DataSector::new(5),
+            VolumeState::Decrypt,
+            &random,
+        )?;
+        let store = JvckMetadataStore::open(&io, b"key")?;
+        let keys = store.fvek_keys();
+        let cipher = XtsVolumeCipher::new(keys.fvek_key1.expose(), keys.fvek_key2.expose())?;
+        let (plain, mut run) = (vec![3; 1 << 16], vec![0; 1 << 16]);
+        cipher.encrypt_copy(&plain, &mut run, SectorSize::S4096, DataSector::ZERO);
+        cipher.decrypt_area(&mut run, SectorSize::S4096, DataSector::ZERO);
+        assert!(run == plain);
+        Ok(store.load_offset().sector.get())
+    });
+    assert_eq!(boundary, Ok(5));
 }
