@@ -6,6 +6,7 @@
 
 pub(crate) mod cancel;
 pub(crate) mod complete;
+pub(crate) mod control;
 pub(crate) mod device;
 pub(crate) mod driver;
 pub(crate) mod file;
@@ -34,6 +35,7 @@ pub struct IoState {
     pub(crate) names: Mutex<Namespace>,
     pub(crate) objects: Mutex<Objects>,
     pub(crate) files: Mutex<file::Files>,
+    pub(crate) tokens: Mutex<Vec<(usize, crate::ob::Token)>>,
     pub(crate) nodes: Mutex<Vec<crate::pnp::Node>>,
     pub(crate) disks: Mutex<Vec<crate::storage::Disk>>,
     pub(crate) mounts: Mutex<Vec<crate::fs::Mount>>,

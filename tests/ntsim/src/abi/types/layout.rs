@@ -57,6 +57,7 @@ layout! {
     _NPAGED_LOOKASIDE_LIST 128 64 { L 0 }
     _LOOKASIDE_LIST_EX 96 16 { L 0 }
     _EX_RUNDOWN_REF 8 8 {  }
+    _GENERIC_MAPPING 16 4 { GenericRead 0 GenericWrite 4 GenericExecute 8 GenericAll 12 }
     _ACL 8 2 { AclRevision 0 Sbz1 1 AclSize 2 AceCount 4 Sbz2 6 }
     _LUID_AND_ATTRIBUTES 12 4 { Luid 0 Attributes 8 }
     _PRIVILEGE_SET 20 4 { PrivilegeCount 0 Control 4 Privilege 8 }

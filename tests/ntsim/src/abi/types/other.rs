@@ -25,6 +25,14 @@ pub struct _RTL_QUERY_REGISTRY_TABLE {
     pub DefaultLength: ULONG,
 }
 #[repr(C)]
+#[derive(Default, Copy, Clone)]
+pub struct _GENERIC_MAPPING {
+    pub GenericRead: ACCESS_MASK,
+    pub GenericWrite: ACCESS_MASK,
+    pub GenericExecute: ACCESS_MASK,
+    pub GenericAll: ACCESS_MASK,
+}
+#[repr(C)]
 #[derive(Copy, Clone)]
 pub struct _IO_SESSION_STATE_NOTIFICATION {
     pub Size: ULONG,
