@@ -29,7 +29,8 @@ impl Kernel {
         let given = usize::try_from(reply.information).unwrap_or(usize::MAX);
         if let Some(system) = control.system {
             if given > control.output.len {
-                let text = format!("control {:#x}: Information {given}, the buffer has {}", control.code, control.output.len);
+                let text =
+                    format!("control {:#x}: Information {given}, the buffer has {}", control.code, control.output.len);
                 self.finding(crate::core::Rule::BadArgument, text);
             }
             control.output.copy_from(system.part(0, given));

@@ -79,7 +79,13 @@ fn finish(k: &Kernel, ticket: &Ticket, iosb: PIO_STATUS_BLOCK) -> NTSTATUS {
     reply.status
 }
 
-fn transfer(k: &Kernel, handle: HANDLE, write: bool, data: (PVOID, ULONG, PLARGE_INTEGER), iosb: PIO_STATUS_BLOCK) -> NTSTATUS {
+fn transfer(
+    k: &Kernel,
+    handle: HANDLE,
+    write: bool,
+    data: (PVOID, ULONG, PLARGE_INTEGER),
+    iosb: PIO_STATUS_BLOCK,
+) -> NTSTATUS {
     let (file, access) = match k.file_of(handle) {
         Ok(found) => found,
         Err(status) => return status,
