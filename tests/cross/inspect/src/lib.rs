@@ -2,7 +2,8 @@
 //!
 //! The image that is shipped is the one thing no test against a simulated kernel can see. This crate reads it the way
 //! the loader and the processor will: headers, sections, imports, every instruction, every unwind record. It shares no
-//! code with the driver and trusts no build log.
+//! code with the driver and trusts no build log. One thing cannot be read from an image: the offsets it was compiled with.
+//! Those are asserted at compile time by `vck-layout`, whose table is printed with the rest.
 //!
 //! # Rules
 //! * Every check gives one row per subject; a row is either `ok` with what was found, or `BAD` with why it matters.
@@ -15,6 +16,7 @@ pub mod headers;
 pub mod image;
 pub mod imports;
 pub mod inf;
+pub mod layouts;
 pub mod report;
 pub mod symbols;
 
@@ -35,5 +37,6 @@ pub fn inspect(bytes: &[u8], map: Option<&str>) -> Result<Report, String> {
     imports::check(&image, &mut report);
     code::check(&image, &symbols, &mut report);
     frames::check(&image, &symbols, &mut report);
+    layouts::show(&mut report);
     Ok(report)
 }
