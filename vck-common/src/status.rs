@@ -24,7 +24,8 @@ macro_rules! statuses {
                 }
             }
 
-            /// The Win32 code that user mode sees for it, for the values this crate knows.
+            /// The Win32 code for the same condition, for the values this crate knows. A tool shows it where only the
+            /// status is at hand; what `GetLastError` answers on a given Windows is decided by that Windows.
             #[must_use]
             pub const fn win32(self) -> Option<u32> {
                 match self.as_u32() {
@@ -36,7 +37,7 @@ macro_rules! statuses {
     };
 }
 
-// Values: ntstatus.h; second column: the documented result of RtlNtStatusToDosError.
+// Values as in ntstatus.h; behind each, the Win32 code of winerror.h that stands for the same condition.
 statuses! {
     SUCCESS = 0x0000_0000, 0;
     TIMEOUT = 0x0000_0102, 258;
