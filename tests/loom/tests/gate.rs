@@ -1,7 +1,8 @@
 //! Models of the range gate.
 //!
-//! A volume of a few buckets; `side` says for each of them what is on the device. The sweep converts buckets upwards.
-//! A request that was admitted looks at the device and compares it with the boundary it was given.
+//! A volume of two buckets; `content` says for each of them what is on the device. The sweep converts buckets upwards.
+//! A request that was admitted compares the device with the boundary it was given, writes, and looks again. A write
+//! that the sweep does not see when it reads the zone is lost.
 use std::sync::Arc;
 
 use loom::sync::{Mutex, Notify};
@@ -12,13 +13,15 @@ use vck_windrv::sync::{RangeGate, Refusal, Wake};
 
 /// Sectors of 512 bytes in a bucket of 1 MiB.
 const BUCKET: u64 = 2048;
+// What a bucket holds: its side, whether a request wrote to it, whether it is of neither side.
 const PLAINTEXT: u64 = 0;
 const CIPHERTEXT: u64 = 1;
-const UNKNOWN: u64 = 2;
+const WRITTEN: u64 = 2;
+const UNKNOWN: u64 = 4;
 
 struct Volume<const SLOTS: usize> {
     gate: RangeGate<Modelled, SLOTS>,
-    side: [Plain; 2],
+    content: [Plain; 2],
     event: Notify,
     queue: Mutex<Vec<DataExtent>>,
 }
@@ -32,7 +35,7 @@ impl<const SLOTS: usize> Volume<SLOTS> {
     fn new() -> Arc<Self> {
         Arc::new(Self {
             gate: RangeGate::new(SectorSize::S512, DataSector::ZERO).expect("memory"),
-            side: [Plain::new(PLAINTEXT), Plain::new(PLAINTEXT)],
+            content: [Plain::new(PLAINTEXT), Plain::new(PLAINTEXT)],
             event: Notify::new(),
             queue: Mutex::new(Vec::new()),
         })
@@ -53,18 +56,27 @@ impl<const SLOTS: usize> Volume<SLOTS> {
 
     /// Converts bucket `index`, which is closed.
     fn convert(&self, index: usize) {
-        self.side[index].set(CIPHERTEXT);
+        self.content[index].set(self.content[index].get() | CIPHERTEXT);
         self.gate.publish(DataSector::new((index as u64 + 1) * BUCKET));
     }
 
-    /// What an admitted request sees agrees with the boundary it was given.
-    fn look(&self, extent: DataExtent, boundary: DataSector) {
-        for (index, side) in self.side.iter().enumerate() {
+    /// What an admitted request sees agrees with the boundary it was given. It writes what it saw.
+    fn look_and_write(&self, extent: DataExtent, boundary: DataSector) {
+        for (index, content) in self.content.iter().enumerate() {
             let start = DataSector::new(index as u64 * BUCKET);
             if extent.contains(start) {
-                let expected = if start < boundary { CIPHERTEXT } else { PLAINTEXT };
-                assert_eq!(side.get(), expected, "bucket {index} is not what boundary {boundary} says");
+                let side = if start < boundary { CIPHERTEXT } else { PLAINTEXT };
+                let found = content.get() & !WRITTEN;
+                assert_eq!(found, side, "bucket {index} is not what boundary {boundary} says");
+                content.set(WRITTEN | side);
             }
+        }
+    }
+
+    fn assert_written(&self, extent: DataExtent) {
+        for (index, content) in self.content.iter().enumerate() {
+            let touched = extent.contains(DataSector::new(index as u64 * BUCKET));
+            assert!(!touched || content.get() & WRITTEN != 0, "a write to bucket {index} was lost");
         }
     }
 
@@ -72,9 +84,9 @@ impl<const SLOTS: usize> Volume<SLOTS> {
     fn try_once(&self, extent: DataExtent) -> Result<(), Refusal> {
         match self.gate.enter(extent) {
             Ok(boundary) => {
-                self.look(extent, boundary);
+                self.look_and_write(extent, boundary);
                 // Nothing may have moved while it was in.
-                self.look(extent, boundary);
+                self.look_and_write(extent, boundary);
                 self.signal(self.gate.leave(extent));
                 Ok(())
             }
@@ -112,14 +124,14 @@ fn against<const SLOTS: usize>(requests: &[DataExtent], sweep: impl Fn(&Volume<S
         .iter()
         .map(|&extent| {
             let volume = Arc::clone(&volume);
-            thread::spawn(move || {
-                let _refused = volume.try_once(extent);
-            })
+            thread::spawn(move || volume.try_once(extent).is_ok().then_some(extent))
         })
         .collect();
     sweep(&volume);
     for thread in threads {
-        thread.join().unwrap();
+        if let Some(admitted) = thread.join().unwrap() {
+            volume.assert_written(admitted);
+        }
     }
     // Whatever happened, the gate is open and empty again.
     assert!(!volume.gate.still_closed(buckets(0, 2)));
@@ -197,11 +209,11 @@ fn a_fenced_zone_is_never_seen() {
     model(3, || {
         against::<2>(&[buckets(0, 1), buckets(1, 1)], |volume| {
             volume.close_and_drain(buckets(0, 1));
-            volume.side[0].set(UNKNOWN);
+            volume.content[0].set(volume.content[0].get() | UNKNOWN);
             volume.gate.fence(buckets(0, 1), NtStatus::DEVICE_DATA_ERROR);
             volume.gate.open(buckets(0, 1));
             volume.close_and_drain(buckets(0, 1));
-            volume.side[0].set(PLAINTEXT);
+            volume.content[0].set(volume.content[0].get() & !UNKNOWN);
             volume.gate.unfence();
             volume.gate.open(buckets(0, 1));
         });
@@ -214,7 +226,7 @@ fn opening_without_the_fence_is_caught() {
     model(2, || {
         against::<2>(&[buckets(0, 1)], |volume| {
             volume.close_and_drain(buckets(0, 1));
-            volume.side[0].set(UNKNOWN);
+            volume.content[0].set(volume.content[0].get() | UNKNOWN);
             volume.gate.open(buckets(0, 1));
         });
     });
@@ -231,6 +243,7 @@ fn with_queue(request: fn(&Volume<2>)) {
     volume.restart_waiting();
     thread.join().unwrap();
     assert!(volume.queue.lock().unwrap().is_empty(), "a request was left in the queue");
+    volume.assert_written(buckets(0, 1));
 }
 
 #[test]
@@ -279,7 +292,7 @@ fn a_boundary_read_before_admission_is_caught() {
         let thread = thread::spawn(move || {
             let too_early = other.gate.boundary();
             if other.gate.enter(buckets(0, 1)).is_ok() {
-                other.look(buckets(0, 1), too_early);
+                other.look_and_write(buckets(0, 1), too_early);
                 other.signal(other.gate.leave(buckets(0, 1)));
             }
         });
@@ -296,7 +309,7 @@ fn publishing_after_opening_is_caught() {
     model(2, || {
         against::<2>(&[buckets(0, 1)], |volume| {
             volume.close_and_drain(buckets(0, 1));
-            volume.side[0].set(CIPHERTEXT);
+            volume.content[0].set(volume.content[0].get() | CIPHERTEXT);
             volume.gate.open(buckets(0, 1));
             volume.gate.publish(DataSector::new(BUCKET));
         });
@@ -304,7 +317,7 @@ fn publishing_after_opening_is_caught() {
 }
 
 #[test]
-#[should_panic(expected = "is not what boundary")]
+#[should_panic(expected = "was lost")]
 fn converting_without_draining_is_caught() {
     model(2, || {
         against::<2>(&[buckets(0, 1)], |volume| {
