@@ -65,7 +65,7 @@ enum Next {
 
 impl Sweep {
     /// Brings a held step to its end without pauses. It ends, because every stage is tried a few times only.
-    pub(super) fn settle(&mut self, parts: &Parts<'_>) {
+    pub fn settle(&mut self, parts: &Parts<'_>) {
         while let Some(held) = self.held {
             // How it ended is in the state and the error.
             let _step = self.go_on(parts, held);

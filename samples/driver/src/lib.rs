@@ -1,1 +1,44 @@
-//! Placeholder, filled by the next commits.
+//! The sample driver: JVCK volumes, AES-256-XTS. An OEM's starting point.
+
+#![no_std]
+#![deny(unsafe_code)]
+
+extern crate alloc;
+
+use alloc::boxed::Box;
+
+use vck_common::jvck::JvckMetadataStore;
+use vck_common::{VckResult, XtsVolumeCipher};
+use vck_windrv::control::ControlNames;
+use vck_windrv::driver::Product;
+use vck_windrv::nt::try_box;
+use vck_windrv::provider::{AdministratorsOnly, AttachContext, IoConfig, VolumeProvider};
+
+/// Opens volumes by their JVCK metadata.
+struct JvckProvider {
+    _private: u8,
+}
+
+impl VolumeProvider for JvckProvider {
+    fn on_attach(&self, context: &AttachContext<'_>) -> VckResult<IoConfig> {
+        let store = JvckMetadataStore::open(context.io.clone(), context.vmk)?;
+        let keys = store.fvek_keys();
+        let cipher = XtsVolumeCipher::new(keys.fvek_key1.expose(), keys.fvek_key2.expose())?;
+        Ok(IoConfig::Encrypted {
+            cipher: try_box(cipher)?,
+            offset_sector: store.geometry().offset_sector(),
+            encrypted_offset: store.load_offset(),
+            offset_store: try_box(store)?,
+        })
+    }
+}
+
+fn product() -> VckResult<Product> {
+    Ok(Product {
+        provider: try_box(JvckProvider { _private: 0 })?,
+        authorization: Box::new(AdministratorsOnly),
+        control: ControlNames::default(),
+    })
+}
+
+vck_windrv::driver_entry!(product);

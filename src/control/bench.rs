@@ -1,0 +1,48 @@
+//! BENCH_AES: how fast the sector cipher runs in this kernel.
+
+use core::time::Duration;
+
+use vck_common::wire::BenchResp;
+use vck_common::{DataSector, SectorSize, VckError, VckResult, VolumeCipher, XtsVolumeCipher};
+
+use crate::io::zeroed;
+use crate::nt::Instant;
+
+const MIB: u64 = 1 << 20;
+/// What a request of 0 bytes means.
+const DEFAULT: u64 = 1 << 30;
+/// The most that one request may occupy the processor with.
+const LIMIT: u64 = 16 << 30;
+
+/// Encrypts, then decrypts, `size` bytes (rounded up to MiB) in one 1 MiB buffer. Runs in the caller's thread.
+pub(super) fn run(size: u64) -> VckResult<BenchResp> {
+    let size = if size == 0 { DEFAULT } else { size };
+    if size > LIMIT {
+        return Err(VckError::InvalidData("the benchmark is limited to 16 GiB"));
+    }
+    let chunks = size.div_ceil(MIB);
+    let cipher = XtsVolumeCipher::new(&[0; 32], &[0; 32])?;
+    let sector = SectorSize::new(512)?;
+    let mut buffer = zeroed(usize::try_from(MIB).map_err(|_| VckError::NoMemory)?)?;
+    let per_chunk = MIB / sector.u64();
+    let mut timed = |pass: &dyn Fn(&mut [u8], DataSector)| {
+        let start = Instant::now();
+        for chunk in 0..chunks {
+            pass(&mut buffer, DataSector::new(chunk.saturating_mul(per_chunk)));
+        }
+        start.elapsed()
+    };
+    let encrypt = timed(&|buffer, first| cipher.encrypt_area(buffer, sector, first));
+    let decrypt = timed(&|buffer, first| cipher.decrypt_area(buffer, sector, first));
+    Ok(BenchResp {
+        size_bytes: chunks.saturating_mul(MIB),
+        encrypt_mib_s: rate(chunks, encrypt),
+        decrypt_mib_s: rate(chunks, decrypt),
+    })
+}
+
+/// MiB per second; 0 if no time was measured.
+fn rate(mib: u64, time: Duration) -> u64 {
+    let nanos = time.as_nanos();
+    u128::from(mib).saturating_mul(1_000_000_000).checked_div(nanos).map_or(0, |rate| u64::try_from(rate).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,150 @@
+//! Requests that could not get memory: served one at a time, piece by piece, with what the volume holds in reserve.
+
+use vck_common::{ByteOffset, DataExtent, NtStatus, SectorCount};
+
+use super::rw;
+use crate::crypto::{decrypt_read, encrypt_write};
+use crate::nt::{DeviceRef, Entered, Irp, MappingWindow, Operation, Passive, major, sleep};
+use crate::sync::Refusal;
+use crate::volume::{FilterDevice, Reserve, Volume};
+
+/// How long to wait when even the reserved window cannot be mapped.
+const PAUSE: core::time::Duration = core::time::Duration::from_millis(1);
+/// How often that is tried; the routine fails only while another mapping of the same window is in place.
+const TRIES: u32 = 100;
+
+/// One piece of a request.
+#[derive(Clone, Copy)]
+struct Piece {
+    from: usize,
+    length: usize,
+    extent: DataExtent,
+    offset: ByteOffset,
+}
+
+/// Serves one request. PASSIVE_LEVEL.
+pub(super) fn serve(passive: Passive, device: DeviceRef<'_, FilterDevice>, irp: Irp, reserve: &mut Reserve) {
+    if device.is_gone() {
+        irp.finish(NtStatus::DEVICE_REMOVED, 0);
+        return;
+    }
+    let mut irp = irp;
+    loop {
+        let entered = device.role().mode.enter();
+        let Some((volume, side)) = rw::inside(&entered) else {
+            drop(entered);
+            rw::dispatch(device, irp).settled();
+            return;
+        };
+        let extent = rw::extent_of(volume, irp.request());
+        let refusal = match side.gate.enter(extent) {
+            Ok(_) => {
+                let result = pieces(passive, device, &mut irp, reserve, &entered);
+                side.leave(extent);
+                drop(entered);
+                return finish(irp, result);
+            }
+            Err(refused) => {
+                side.wake(refused.wake);
+                refused.why
+            }
+        };
+        if let Refusal::Fenced(status) = refusal {
+            drop(entered);
+            return finish(irp, Err(status));
+        }
+        match rw::wait_for_zone(device, irp, entered, extent) {
+            Ok(pending) => return pending.settled(),
+            Err(back) => irp = back,
+        }
+    }
+}
+
+fn finish(irp: Irp, result: Result<usize, NtStatus>) {
+    match result {
+        Ok(bytes) => irp.finish(NtStatus::SUCCESS, bytes),
+        Err(status) => irp.finish(status, 0),
+    }
+}
+
+fn pieces(
+    passive: Passive,
+    device: DeviceRef<'_, FilterDevice>,
+    irp: &mut Irp,
+    reserve: &mut Reserve,
+    entered: &Entered<'_, Volume>,
+) -> Result<usize, NtStatus> {
+    let overflow = NtStatus::INVALID_PARAMETER;
+    let (volume, _) = rw::inside(entered).ok_or(overflow)?;
+    let (size, whole) = (volume.geometry.sector_size(), rw::extent_of(volume, irp.request()));
+    let base = rw::shifted(&volume.geometry, irp.request()).ok_or(overflow)?;
+    let total = usize::try_from(irp.request().extent().len.get()).map_err(|_| overflow)?;
+    let step = MappingWindow::PIECE.saturating_sub(MappingWindow::PIECE % size.usize());
+    let mut from = 0_usize;
+    while from < total {
+        let length = step.min(total.saturating_sub(from));
+        let before = size.sectors_of_buffer(from).map_err(|_| overflow)?;
+        let count: SectorCount = size.sectors_of_buffer(length).map_err(|_| overflow)?;
+        let first = whole.first.checked_add(before).ok_or(overflow)?;
+        let offset = base.get().checked_add(from as u64).ok_or(overflow)?;
+        let piece = Piece { from, length, extent: DataExtent::new(first, count), offset: ByteOffset::new(offset) };
+        let done = one_piece(passive, device, irp, reserve, entered, piece)?;
+        from = from.saturating_add(done);
+        if done < length {
+            break;
+        }
+    }
+    Ok(from)
+}
+
+fn one_piece(
+    passive: Passive,
+    device: DeviceRef<'_, FilterDevice>,
+    irp: &mut Irp,
+    reserve: &mut Reserve,
+    entered: &Entered<'_, Volume>,
+    piece: Piece,
+) -> Result<usize, NtStatus> {
+    let (volume, side) = rw::inside(entered).ok_or(NtStatus::INVALID_DEVICE_STATE)?;
+    let (size, boundary, cipher) = (volume.geometry.sector_size(), side.gate.boundary(), &*side.cipher);
+    let lower = device.lower();
+    if irp.request().major() == major::WRITE {
+        let Reserve { transfer, window } = reserve;
+        show(passive, irp, window, piece, |source| {
+            encrypt_write(cipher, size, piece.extent, boundary, source, transfer.buffer_mut());
+        })?;
+        let operation = Operation::Write { through: false };
+        let origin = Some(irp.request());
+        return transfer.run(passive, lower, operation, piece.offset, piece.length, origin);
+    }
+    let Reserve { transfer, window } = reserve;
+    let origin = Some(irp.request());
+    let done = transfer.run(passive, lower, Operation::Read, piece.offset, piece.length, origin)?;
+    let brought = transfer.buffer_mut().get_mut(..done.min(piece.length)).unwrap_or_default();
+    decrypt_read(cipher, size, piece.extent, boundary, brought);
+    show(passive, irp, window, piece, |target| {
+        for (to, from) in target.iter_mut().zip(brought.iter()) {
+            *to = *from;
+        }
+    })?;
+    Ok(done)
+}
+
+/// Shows `body` the piece of the caller's buffer through the reserved window.
+fn show(
+    passive: Passive,
+    irp: &mut Irp,
+    window: &mut MappingWindow,
+    piece: Piece,
+    mut body: impl FnMut(&mut [u8]),
+) -> Result<(), NtStatus> {
+    let mut last = NtStatus::INSUFFICIENT_RESOURCES;
+    for _ in 0..TRIES {
+        match window.with(irp, piece.from, piece.length, &mut body) {
+            Ok(()) => return Ok(()),
+            Err(error) => last = error.status(),
+        }
+        sleep(passive, PAUSE);
+    }
+    Err(last)
+}

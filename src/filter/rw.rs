@@ -1,0 +1,379 @@
+//! READ and WRITE.
+//!
+//! ```text
+//!  dispatch: enter the mode --unbound--> watched forward
+//!      | classify the whole extent --outside--> complete
+//!      | gate --closed--> wait, owning nothing          (queued; readmitted when the zone opens)
+//!      +- above the boundary:  watched forward at the shifted offset, no copy, no allocation
+//!      +- READ below it:       map, intercepted forward, decrypt in place at completion
+//!      +- WRITE below it:      encrypt into a bounce buffer, own IRP below, then complete the caller's
+//! ```
+//!
+//! # Invariants
+//! A request that is inside the gate leaves it exactly once, with the extent that its own stack location states, and leaves
+//! the mode after that. The boundary it is classified with is stable until then ([`crate::sync::gate`]).
+
+use alloc::boxed::Box;
+
+use vck_common::{ByteOffset, DataExtent, DataSector, Geometry, NtStatus, RangeClass, RequestorKind, VckError, VckResult};
+
+use crate::crypto::{decrypt_read, encrypt_write};
+use crate::nt::{
+    ApcOrBelow, CompletedIrp, ContextWord, DeviceRef, Disposition, Entered, Intercept, Irp, Outcome, Passive, Request,
+    Stay, Transfer, TransferDone, Watch, major, remaining_stack, try_box,
+};
+use crate::sync::Refusal;
+use crate::volume::{CipherSide, FilterDevice, Volume};
+
+/// Largest READ that is decrypted in the completion routine itself, bytes.
+const INLINE_DECRYPT: usize = 16 * 1024;
+/// Stack that encrypting a WRITE in the caller's context must find, bytes: the cipher's frames and the drivers below.
+const STACK_TO_ENCRYPT: usize = 10 * 1024;
+
+/// What a worker is to do with a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Job {
+    /// Dispatch it from the start; it owns nothing.
+    Dispatch = 0,
+    /// Encrypt and send a WRITE that is inside the gate.
+    Encrypt = 1,
+    /// Decrypt and complete a READ that is inside the gate.
+    Decrypt = 2,
+}
+
+impl Job {
+    const BITS: u32 = 2;
+
+    fn word(self, stay: usize) -> usize {
+        (stay << Self::BITS) | self as usize
+    }
+
+    fn parse(word: usize) -> (Self, usize) {
+        let job = match word & 3 {
+            1 => Self::Encrypt,
+            2 => Self::Decrypt,
+            _ => Self::Dispatch,
+        };
+        (job, word >> Self::BITS)
+    }
+}
+
+/// Work of the pool's threads.
+pub fn work(_: Passive, irp: Irp, word: usize) {
+    let (job, stay) = Job::parse(word);
+    let done = irp.redispatch::<FilterDevice, ()>(|device, irp| match job {
+        Job::Dispatch if irp.request().major() == major::FLUSH_BUFFERS => flush(device, irp).settled(),
+        Job::Dispatch => dispatch(device, irp).settled(),
+        Job::Encrypt => {
+            let entered = device.role().mode.resume(Stay::from_word(stay));
+            encrypt_and_send(device, irp, entered).settled();
+        }
+        Job::Decrypt => finish_read(device, irp, Stay::from_word(stay)),
+    });
+    if let Err(irp) = done {
+        irp.finish(NtStatus::INVALID_DEVICE_REQUEST, 0);
+    }
+}
+
+/// FLUSH goes down at once: no WRITE is acknowledged before its own write below is.
+pub(super) fn flush(device: DeviceRef<'_, FilterDevice>, irp: Irp) -> Disposition {
+    if ApcOrBelow::check().is_none() {
+        return device.core.pool.submit(irp, Job::Dispatch.word(0));
+    }
+    irp.forward(device.lower())
+}
+
+/// READ and WRITE, from the I/O manager or again after a wait. IRQL <= DISPATCH_LEVEL.
+pub(super) fn dispatch(device: DeviceRef<'_, FilterDevice>, irp: Irp) -> Disposition {
+    if ApcOrBelow::check().is_none() {
+        // IoCallDriver for I/O is allowed up to APC_LEVEL.
+        return device.core.pool.submit(irp, Job::Dispatch.word(0));
+    }
+    if device.is_gone() {
+        return irp.complete(NtStatus::DEVICE_REMOVED, 0);
+    }
+    let mut irp = irp;
+    loop {
+        let entered = device.role().mode.enter();
+        match entered.mode().map_or(Verdict::PassThrough(None), |volume| judge(volume, irp.request())) {
+            Verdict::PassThrough(offset) => {
+                return irp.forward_watched::<FilterDevice, PassedThrough>(device, offset, entered.into_stay());
+            }
+            Verdict::Inside(inside) => return admitted(device, irp, entered, inside),
+            Verdict::Complete(status) => {
+                // The device may go with the IRP, so the mode is left first.
+                drop(entered);
+                return irp.complete(status, 0);
+            }
+            Verdict::Closed(extent) => match wait_for_zone(device, irp, entered, extent) {
+                Ok(pending) => return pending,
+                Err(back) => irp = back,
+            },
+        }
+    }
+}
+
+/// What becomes of a request in the mode it entered.
+enum Verdict {
+    /// Goes down, at another offset if given, without being admitted anywhere.
+    PassThrough(Option<ByteOffset>),
+    /// Was admitted by the gate.
+    Inside(Inside),
+    /// Is over.
+    Complete(NtStatus),
+    /// Has to wait until these sectors are open.
+    Closed(DataExtent),
+}
+
+/// A request that the gate has admitted.
+#[derive(Clone, Copy)]
+struct Inside {
+    extent: DataExtent,
+    boundary: DataSector,
+    offset: ByteOffset,
+}
+
+fn judge(volume: &Volume, request: Request<'_>) -> Verdict {
+    let extent = match classify(&volume.geometry, request) {
+        Ok(extent) => extent,
+        Err(status) => return Verdict::Complete(status),
+    };
+    let Some(offset) = shifted(&volume.geometry, request) else {
+        return Verdict::Complete(NtStatus::INVALID_PARAMETER);
+    };
+    let Some(side) = &volume.cipher_side else { return Verdict::PassThrough(Some(offset)) };
+    match side.gate.enter(extent) {
+        Ok(boundary) => Verdict::Inside(Inside { extent, boundary, offset }),
+        Err(refused) => {
+            side.wake(refused.wake);
+            match refused.why {
+                Refusal::Closed => Verdict::Closed(extent),
+                Refusal::Fenced(status) => Verdict::Complete(status),
+            }
+        }
+    }
+}
+
+/// Queues a request, which owns nothing, until a zone opens; gives it back if that has happened meanwhile.
+pub(super) fn wait_for_zone(
+    device: DeviceRef<'_, FilterDevice>,
+    irp: Irp,
+    entered: Entered<'_, Volume>,
+    extent: DataExtent,
+) -> Result<Disposition, Irp> {
+    let mut entered = Some(entered);
+    device.role().waiters.push_if(irp, 0, || {
+        let closed = entered.as_ref().and_then(inside).is_some_and(|(_, side)| side.gate.still_closed(extent));
+        if closed {
+            // Under the queue's lock, because afterwards the request, and the device with it, may be gone.
+            entered = None;
+        }
+        closed
+    })
+}
+
+/// The sectors of a request, or the status that it is completed with.
+fn classify(geometry: &Geometry, request: Request<'_>) -> Result<DataExtent, NtStatus> {
+    let requestor = if request.from_user_mode() { RequestorKind::User } else { RequestorKind::Kernel };
+    match geometry.classify(request.extent(), requestor) {
+        RangeClass::Data(extent) if extent.is_empty() => Err(NtStatus::SUCCESS),
+        RangeClass::Data(extent) => request.check_mdl().map(|()| extent).map_err(|error| error.status()),
+        RangeClass::MetadataDenied => Err(NtStatus::ACCESS_DENIED),
+        RangeClass::Misaligned | RangeClass::OutOfRange => Err(NtStatus::INVALID_PARAMETER),
+    }
+}
+
+/// The sectors of a request that was classified before.
+pub(super) fn extent_of(volume: &Volume, request: Request<'_>) -> DataExtent {
+    match volume.geometry.classify(request.extent(), RequestorKind::Kernel) {
+        RangeClass::Data(extent) => extent,
+        _ => DataExtent::default(),
+    }
+}
+
+pub(super) fn shifted(geometry: &Geometry, request: Request<'_>) -> Option<ByteOffset> {
+    geometry.shift(request.extent().offset)
+}
+
+/// A request inside the gate.
+fn admitted(
+    device: DeviceRef<'_, FilterDevice>,
+    irp: Irp,
+    entered: Entered<'_, Volume>,
+    inside: Inside,
+) -> Disposition {
+    if inside.extent.first >= inside.boundary {
+        return irp.forward_watched::<FilterDevice, LeftPlain>(device, Some(inside.offset), entered.into_stay());
+    }
+    if irp.request().major() == major::READ {
+        return send_read(device, irp, entered, inside.offset);
+    }
+    if remaining_stack() < STACK_TO_ENCRYPT {
+        return device.core.pool.submit(irp, Job::Encrypt.word(entered.into_stay().into_word()));
+    }
+    encrypt_and_send(device, irp, entered)
+}
+
+/// Leaves gate and mode without having done anything, and waits for the reserve.
+fn starve(device: DeviceRef<'_, FilterDevice>, irp: Irp, entered: Entered<'_, Volume>) -> Disposition {
+    leave(&entered, irp.request());
+    drop(entered);
+    device.starve(irp)
+}
+
+fn send_read(
+    device: DeviceRef<'_, FilterDevice>,
+    irp: Irp,
+    entered: Entered<'_, Volume>,
+    offset: ByteOffset,
+) -> Disposition {
+    let mut irp = irp;
+    // Mapped here, where there is a way out if it fails; the completion routine finds the mapping.
+    if irp.map_for_read().is_err() {
+        return starve(device, irp, entered);
+    }
+    irp.forward_intercepted::<FilterDevice, Decrypt>(device, Some(offset), entered.into_stay())
+}
+
+fn encrypt_and_send(device: DeviceRef<'_, FilterDevice>, irp: Irp, entered: Entered<'_, Volume>) -> Disposition {
+    let mut irp = irp;
+    match encrypted_copy(device, &mut irp, &entered) {
+        Ok((transfer, offset)) => transfer.send_write::<FilterDevice, Written>(device, irp, offset, entered.into_stay()),
+        Err(_) => starve(device, irp, entered),
+    }
+}
+
+fn encrypted_copy(
+    device: DeviceRef<'_, FilterDevice>,
+    irp: &mut Irp,
+    entered: &Entered<'_, Volume>,
+) -> VckResult<(Box<Transfer>, ByteOffset)> {
+    let (volume, side) = inside(entered).ok_or(VckError::NotAttached)?;
+    let extent = extent_of(volume, irp.request());
+    let offset = shifted(&volume.geometry, irp.request()).ok_or(VckError::InvalidData("the offset overflows"))?;
+    let source = irp.map_for_write()?;
+    let mut transfer = try_box(Transfer::try_new(device.lower(), source.len())?)?;
+    let size = volume.geometry.sector_size();
+    encrypt_write(&*side.cipher, size, extent, side.gate.boundary(), source, transfer.buffer_mut());
+    Ok((transfer, offset))
+}
+
+/// The complete volume that a request is inside of.
+pub(super) fn inside<'a>(entered: &'a Entered<'_, Volume>) -> Option<(&'a Volume, &'a CipherSide)> {
+    let volume = entered.mode()?;
+    Some((volume, volume.cipher_side.as_ref()?))
+}
+
+/// Leaves the gate; the mode is left by dropping `entered`.
+fn leave(entered: &Entered<'_, Volume>, request: Request<'_>) {
+    if let Some((volume, side)) = inside(entered) {
+        side.leave(extent_of(volume, request));
+    }
+}
+
+/// Decrypts what a READ brought, for a caller that then completes it.
+fn decrypt(entered: &Entered<'_, Volume>, request_extent: DataExtent, buffer: &mut [u8]) {
+    if let Some((volume, side)) = inside(entered) {
+        let size = volume.geometry.sector_size();
+        decrypt_read(&*side.cipher, size, request_extent, side.gate.boundary(), buffer);
+    }
+}
+
+/// The rest of a READ that was too large for its completion routine.
+fn finish_read(device: DeviceRef<'_, FilterDevice>, irp: Irp, stay: Stay) {
+    let entered = device.role().mode.resume(stay);
+    let mut irp = irp;
+    let extent = entered.mode().map(|volume| extent_of(volume, irp.request())).unwrap_or_default();
+    let transferred = irp.request().information();
+    let status = match irp.map_for_read() {
+        Ok(buffer) => {
+            let end = transferred.min(buffer.len());
+            decrypt(&entered, extent, buffer.get_mut(..end).unwrap_or_default());
+            None
+        }
+        // It was mapped before it was sent, so this is a broken MDL; its ciphertext must not go up as data.
+        Err(error) => Some(error.status()),
+    };
+    leave(&entered, irp.request());
+    drop(entered);
+    match status {
+        None => irp.complete_as_is().settled(),
+        Some(status) => irp.finish(status, 0),
+    }
+}
+
+/// A request that was passed through, unbound or provisional.
+struct PassedThrough;
+
+impl Watch<FilterDevice> for PassedThrough {
+    type Context = Stay;
+
+    fn completed(device: DeviceRef<'_, FilterDevice>, _: Request<'_>, stay: Stay) {
+        drop(device.role().mode.resume(stay));
+    }
+}
+
+/// A request above the boundary.
+struct LeftPlain;
+
+impl Watch<FilterDevice> for LeftPlain {
+    type Context = Stay;
+
+    fn completed(device: DeviceRef<'_, FilterDevice>, request: Request<'_>, stay: Stay) {
+        let entered = device.role().mode.resume(stay);
+        leave(&entered, request);
+    }
+}
+
+/// A READ below the boundary.
+struct Decrypt;
+
+impl Intercept<FilterDevice> for Decrypt {
+    type Context = Stay;
+
+    fn completed(device: DeviceRef<'_, FilterDevice>, irp: CompletedIrp, stay: Stay) -> Outcome {
+        let mut irp = irp;
+        let request = irp.request();
+        if request.status().is_success() && request.information() > INLINE_DECRYPT {
+            let word = Job::Decrypt.word(stay.into_word());
+            return irp.keep(|irp| device.core.pool.submit(irp, word).settled());
+        }
+        let entered = device.role().mode.resume(stay);
+        let extent = entered.mode().map(|volume| extent_of(volume, request)).unwrap_or_default();
+        let mut failure = None;
+        if request.status().is_success() {
+            match irp.mapped() {
+                Ok(buffer) => decrypt(&entered, extent, buffer),
+                Err(error) => failure = Some(error.status()),
+            }
+        }
+        leave(&entered, irp.request());
+        drop(entered);
+        match failure {
+            None => irp.go_on(),
+            Some(status) => irp.fail(status),
+        }
+    }
+}
+
+/// A WRITE below the boundary, whose encrypted copy has been written.
+struct Written;
+
+impl TransferDone<FilterDevice> for Written {
+    type Context = Stay;
+
+    fn done(
+        device: DeviceRef<'_, FilterDevice>,
+        origin: Irp,
+        transfer: Box<Transfer>,
+        status: NtStatus,
+        information: usize,
+        stay: Stay,
+    ) {
+        drop(transfer);
+        let entered = device.role().mode.resume(stay);
+        leave(&entered, origin.request());
+        drop(entered);
+        origin.finish(status, information);
+    }
+}

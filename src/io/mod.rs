@@ -1,0 +1,165 @@
+//! Sector access to the device below a filter: the full volume, metadata included.
+//!
+//! # Invariants
+//! * Everything runs at PASSIVE_LEVEL on the caller's thread, through one preallocated transfer: no call allocates.
+//! * While writes are staged, readers see them as if they were on the volume, and nothing else can be written. So a
+//!   provider can be asked to open a volume whose metadata is not there yet, and a refusal leaves the volume as it was.
+
+use alloc::vec::Vec;
+
+use vck_common::{
+    ByteOffset, Durability, Lba, NtStatus, SealedUpdate, SectorCount, SectorIo, SectorSize, VckError, VckResult,
+};
+
+use crate::nt::{LowerDevice, Mutex, Operation, Passive, Shared, Transfer};
+
+mod identity;
+
+pub use identity::{DiskPlace, VolumeIdentity};
+
+/// A volume below the filter. Clones share one transfer.
+#[derive(Clone)]
+pub struct VolumeIo(Shared<Inner>);
+
+struct Inner {
+    lower: LowerDevice,
+    sector_size: SectorSize,
+    total: SectorCount,
+    state: Mutex<State>,
+}
+
+struct State {
+    transfer: Transfer,
+    staged: Option<SealedUpdate>,
+}
+
+impl VolumeIo {
+    /// Access through a transfer buffer of `bytes`, rounded up to a sector.
+    pub fn try_new(
+        lower: LowerDevice,
+        sector_size: SectorSize,
+        total: SectorCount,
+        bytes: usize,
+    ) -> VckResult<Self> {
+        let transfer = Transfer::try_new(lower, bytes.next_multiple_of(sector_size.usize()))?;
+        let state = Mutex::try_new(State { transfer, staged: None })?;
+        Ok(Self(Shared::try_new(Inner { lower, sector_size, total, state })?))
+    }
+
+    /// Shows `writes` to readers without writing them.
+    pub fn stage(&self, passive: Passive, writes: SealedUpdate) {
+        self.0.state.with(passive, |state| state.staged = Some(writes));
+    }
+
+    /// Writes what was staged and makes it durable.
+    ///
+    /// Errors: the device's; what was not written yet stays unwritten.
+    pub fn commit_staged(&self, passive: Passive) -> VckResult<()> {
+        let Some(writes) = self.0.state.with(passive, |state| state.staged.take()) else { return Ok(()) };
+        writes.apply(self, Durability::AtNextFlush)?;
+        self.flush()
+    }
+
+    fn transfer_in_pieces(
+        &self,
+        lba: Lba,
+        length: usize,
+        mut piece: impl FnMut(&mut State, Passive, Lba, ByteOffset, usize, usize) -> Result<usize, NtStatus>,
+    ) -> VckResult<()> {
+        let passive = Passive::check().ok_or(VckError::Io("sector I/O needs PASSIVE_LEVEL"))?;
+        let size = self.0.sector_size;
+        let count = size.sectors_of_buffer(length)?;
+        let fits = lba.checked_add(count).is_some_and(|end| end.get() <= self.0.total.get());
+        if !fits {
+            return Err(VckError::InvalidData("the sectors lie outside the volume"));
+        }
+        self.0.state.with(passive, |state| {
+            let step = state.transfer.buffer().len();
+            let mut from = 0_usize;
+            while from < length {
+                let bytes = step.min(length.saturating_sub(from));
+                let sectors = size.sectors_of_buffer(from)?;
+                let at = lba.checked_add(sectors).ok_or(VckError::InvalidData("the sector number overflows"))?;
+                let offset = size.bytes_of(SectorCount::new(at.get())).map_or(u64::MAX, |bytes| bytes.get());
+                let done = piece(state, passive, at, ByteOffset::new(offset), from, bytes)
+                    .map_err(|status| VckError::Device { status, lba: Some(at) })?;
+                if done != bytes {
+                    return Err(VckError::Device { status: NtStatus::IO_DEVICE_ERROR, lba: Some(at) });
+                }
+                from = from.saturating_add(bytes);
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Copies what staged writes say about the sectors `lba..` over `bytes`.
+fn overlay(staged: &SealedUpdate, lba: Lba, size: SectorSize, bytes: &mut [u8]) {
+    for (at, content) in staged.writes() {
+        let Some(distance) = at.checked_distance_from(lba) else { continue };
+        let Some(start) = size.bytes_of(distance).and_then(|bytes| usize::try_from(bytes.get()).ok()) else { continue };
+        let target = bytes.get_mut(start..).unwrap_or_default();
+        for (to, from) in target.iter_mut().zip(content) {
+            *to = *from;
+        }
+    }
+}
+
+fn copy(to: &mut [u8], from: &[u8]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
+}
+
+impl SectorIo for VolumeIo {
+    fn sector_size(&self) -> SectorSize {
+        self.0.sector_size
+    }
+
+    fn total_sectors(&self) -> SectorCount {
+        self.0.total
+    }
+
+    fn read_sectors(&self, lba: Lba, buf: &mut [u8]) -> VckResult<()> {
+        let (lower, size) = (self.0.lower, self.0.sector_size);
+        self.transfer_in_pieces(lba, buf.len(), |state, passive, at, offset, from, bytes| {
+            let done = state.transfer.run(passive, lower, Operation::Read, offset, bytes, None)?;
+            let target = buf.get_mut(from..from.saturating_add(bytes)).unwrap_or_default();
+            copy(target, state.transfer.buffer());
+            if let Some(staged) = &state.staged {
+                overlay(staged, at, size, target);
+            }
+            Ok(done)
+        })
+    }
+
+    fn write_sectors(&self, lba: Lba, buf: &[u8], durability: Durability) -> VckResult<()> {
+        let lower = self.0.lower;
+        let through = durability == Durability::OnReturn;
+        self.transfer_in_pieces(lba, buf.len(), |state, passive, _, offset, from, bytes| {
+            if state.staged.is_some() {
+                return Err(NtStatus::INVALID_DEVICE_STATE);
+            }
+            let source = buf.get(from..from.saturating_add(bytes)).unwrap_or_default();
+            copy(state.transfer.buffer_mut(), source);
+            state.transfer.run(passive, lower, Operation::Write { through }, offset, bytes, None)
+        })
+    }
+
+    fn flush(&self) -> VckResult<()> {
+        let passive = Passive::check().ok_or(VckError::Io("sector I/O needs PASSIVE_LEVEL"))?;
+        let lower = self.0.lower;
+        let flushed = self.0.state.with(passive, |state| {
+            state.transfer.run(passive, lower, Operation::Flush, ByteOffset::ZERO, 0, None)
+        });
+        flushed.map(|_| ()).map_err(|status| VckError::Device { status, lba: None })
+    }
+}
+
+/// A zeroed buffer. Errors: no memory.
+pub fn zeroed(bytes: usize) -> VckResult<Vec<u8>> {
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(bytes).map_err(|_| VckError::NoMemory)?;
+    buffer.resize(bytes, 0);
+    Ok(buffer)
+}

@@ -1,0 +1,86 @@
+//! A volume that a filter is bound to.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+
+use vck_common::{DataExtent, DataSector, EncryptedOffsetStore, Geometry, VckResult, VolumeCipher};
+
+use super::sweeper::Sweeper;
+use crate::nt::{Event, EventKind};
+use crate::sync::{Native, RangeGate, Wake};
+
+/// How the volume came to be attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Taken over from a boot loader, or prepared as the OS volume.
+    OsVolume,
+    /// Attached by a program.
+    DataVolume,
+}
+
+/// One bound volume, shared by the requests inside, the sweep and the control plane.
+pub struct Volume {
+    /// The name under which it was prepared: the spelling that LIST and STATUS report.
+    pub name: String,
+    /// How it came to be attached.
+    pub source: Source,
+    /// Sizes and positions.
+    pub geometry: Geometry,
+    /// Cipher and conversion; none while provisional.
+    pub cipher_side: Option<CipherSide>,
+}
+
+/// What a complete volume has and a provisional one lacks.
+pub struct CipherSide {
+    /// The sector cipher.
+    pub cipher: Box<dyn VolumeCipher>,
+    /// Where boundary and direction are persisted.
+    pub store: Box<dyn EncryptedOffsetStore>,
+    /// Admission of requests, and the boundary.
+    pub gate: RangeGate<Native>,
+    /// Signalled when the last request may have left a closed zone.
+    pub drained: Event,
+    /// The conversion.
+    pub sweeper: Sweeper,
+}
+
+/// Whether a request that leaves must be followed by anything; see [`CipherSide::leave`].
+pub type Leave = Wake;
+
+impl CipherSide {
+    /// A complete side with the sweep not started yet.
+    pub fn try_new(
+        geometry: &Geometry,
+        boundary: DataSector,
+        cipher: Box<dyn VolumeCipher>,
+        store: Box<dyn EncryptedOffsetStore>,
+    ) -> VckResult<Self> {
+        Ok(Self {
+            cipher,
+            store,
+            gate: RangeGate::new(geometry.sector_size(), boundary)?,
+            drained: Event::try_new(EventKind::Synchronization)?,
+            sweeper: Sweeper::try_new(boundary, geometry.data_sectors())?,
+        })
+    }
+
+    /// Ends a request's stay in `extent`.
+    pub fn leave(&self, extent: DataExtent) {
+        self.wake(self.gate.leave(extent));
+    }
+
+    /// Does what the gate asks for.
+    pub fn wake(&self, wake: Wake) {
+        if wake == Wake::Waiter {
+            self.drained.set();
+        }
+    }
+}
+
+impl Volume {
+    /// Whether any sector is, or may soon be, ciphertext.
+    #[must_use]
+    pub fn has_ciphertext(&self) -> bool {
+        self.cipher_side.as_ref().is_some_and(|side| side.gate.boundary() > DataSector::ZERO)
+    }
+}

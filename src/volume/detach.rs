@@ -1,0 +1,134 @@
+//! Letting volumes go: DETACH, DETACH_ALL, removal, shutdown.
+
+use core::sync::atomic::Ordering;
+
+use vck_common::{NtStatus, VckError, VckResult};
+
+use super::bound::{Source, Volume};
+use super::sweeper::Order;
+use super::{Core, FilterDevice};
+use crate::nt::{DeviceRef, FsControl, Held, Passive, Shared};
+use crate::provider::DetachContext;
+
+/// What to do when files are open on a volume.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OpenFiles {
+    /// Refuse.
+    Refuse,
+    /// Dismount anyway: the file system invalidates them.
+    Invalidate,
+}
+
+impl Core {
+    /// DETACH. Errors: [`VckError::NotAttached`], [`VckError::VolumeInUse`]; the volume is then still attached.
+    pub fn detach(&self, passive: Passive, path: &str) -> VckResult<()> {
+        self.transactions.with(passive, |()| {
+            let filter = self.filter_by_path(passive, path)?;
+            self.detach_filter(passive, &filter, OpenFiles::Refuse)
+        })
+    }
+
+    /// DETACH_ALL: every data volume that can be dismounted. Failures are logged.
+    pub fn detach_all(&self, passive: Passive) {
+        self.transactions.with(passive, |()| {
+            for index in 0..self.filters.len() {
+                let Some(filter) = self.filters.nth(index) else { return };
+                let Some(volume) = filter.volume() else { continue };
+                if volume.source == Source::OsVolume {
+                    continue;
+                }
+                if let Err(error) = self.detach_filter(passive, &filter, OpenFiles::Invalidate) {
+                    log::warn!("{} stays attached: {error}", volume.name);
+                }
+            }
+        });
+    }
+
+    fn detach_filter(&self, passive: Passive, filter: &Held<FilterDevice>, files: OpenFiles) -> VckResult<()> {
+        let volume = filter.volume().ok_or(VckError::NotAttached)?;
+        if volume.source == Source::OsVolume && volume.has_ciphertext() {
+            return Err(VckError::WrongState("an encrypted OS volume cannot be detached: decrypt it first"));
+        }
+        let handle = match (filter.open_locked(passive), files) {
+            (Ok(handle), _) => handle,
+            (Err(_), OpenFiles::Invalidate) => filter.open_control(passive)?,
+            (Err(error), OpenFiles::Refuse) => return Err(error),
+        };
+        handle.control(passive, FsControl::Dismount)?;
+        self.release(passive, filter, &volume);
+        // The file system mounts again when the handle is closed: on what it sees from now on.
+        drop(handle);
+        log::info!("detached {}", volume.name);
+        Ok(())
+    }
+
+    /// Unbinds: sweep at a committed step, no request left inside, provider told. The keys die with the last reference.
+    pub(super) fn release(&self, passive: Passive, filter: &Held<FilterDevice>, volume: &Shared<Volume>) {
+        self.unbind(passive, filter.device(), volume);
+        // They own nothing and see the new phase.
+        filter.device().readmit(passive);
+        while let Some((irp, _)) = filter.starved.pop() {
+            (filter.front.resubmit)(filter.device(), irp).settled();
+        }
+    }
+
+    fn unbind(&self, passive: Passive, filter: DeviceRef<'_, FilterDevice>, volume: &Shared<Volume>) {
+        if let Some(side) = &volume.cipher_side {
+            side.sweeper.end(passive, filter.role());
+        }
+        filter.put(passive, None);
+        if let Err(error) = self.provider.on_detach(&DetachContext { volume_path: &volume.name }) {
+            log::warn!("the provider reports an error on releasing {}: {error}", volume.name);
+        }
+    }
+
+    /// SURPRISE_REMOVAL: no I/O is started any more, what waits is failed. The filter stays in the stack.
+    pub fn device_is_gone(&self, passive: Passive, filter: DeviceRef<'_, FilterDevice>) {
+        filter.gone.store(true, Ordering::Release);
+        filter.waiters.complete_all(NtStatus::DEVICE_REMOVED);
+        filter.starved.complete_all(NtStatus::DEVICE_REMOVED);
+        // The sweep notices by its I/O failing; it must not go on trying.
+        halt(passive, filter);
+    }
+
+    /// REMOVE, before the remove lock is waited for: nobody can find the filter any more, and it is bound to nothing.
+    pub fn device_is_removed(&self, passive: Passive, filter: DeviceRef<'_, FilterDevice>) {
+        filter.gone.store(true, Ordering::Release);
+        self.transactions.with(passive, |()| {
+            self.filters.remove(filter);
+            if let Some(volume) = filter.volume() {
+                self.unbind(passive, filter, &volume);
+            }
+        });
+        filter.waiters.complete_all(NtStatus::DEVICE_REMOVED);
+        filter.starved.complete_all(NtStatus::DEVICE_REMOVED);
+    }
+
+    /// Stops every sweep at a committed step; data path and keys stay (SHUTDOWN comes before the last writes).
+    pub fn halt_all(&self, passive: Passive) {
+        for index in 0..self.filters.len() {
+            if let Some(filter) = self.filters.nth(index) {
+                halt(passive, filter.device());
+            }
+        }
+    }
+}
+
+/// Stops a sweep at a committed step without changing its state (QUERY_REMOVE, QUERY_STOP, SHUTDOWN).
+pub(crate) fn halt(passive: Passive, filter: DeviceRef<'_, FilterDevice>) {
+    order(passive, filter, Order::Halt);
+}
+
+/// Lets a halted sweep go on (CANCEL_*).
+pub(crate) fn go_on(passive: Passive, filter: DeviceRef<'_, FilterDevice>) {
+    order(passive, filter, Order::Continue);
+}
+
+fn order(passive: Passive, filter: DeviceRef<'_, FilterDevice>, order: Order) {
+    if let Some(volume) = filter.volume() {
+        if let Some(side) = &volume.cipher_side {
+            // Refused only while the volume is being released, which stops the sweep anyway.
+            let _ = side.sweeper.order(passive, order);
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The state of one filter device.
+
+use alloc::string::String;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use vck_common::VckResult;
+
+use super::bound::Volume;
+use super::sweeper::Reserve;
+use super::Core;
+use crate::nt::{
+    DeviceRef, Disposition, Event, EventKind, Irp, IrpQueue, ModeCell, Passive, PhysicalDevice, Shared, SpinLock,
+};
+
+/// How this layer hands requests back to the layer that dispatches them.
+#[derive(Clone, Copy)]
+pub struct FrontDoor {
+    /// Dispatches a READ or WRITE again. IRQL <= APC_LEVEL.
+    pub resubmit: fn(DeviceRef<'_, FilterDevice>, Irp) -> Disposition,
+    /// Serves one request with the volume's reserve, because it could not get memory. PASSIVE_LEVEL.
+    pub serve_starved: fn(Passive, DeviceRef<'_, FilterDevice>, Irp, &mut Reserve),
+}
+
+/// A filter on one volume's stack.
+pub struct FilterDevice {
+    /// The driver's shared state.
+    pub core: &'static Core,
+    /// The volume's physical device.
+    pub physical: PhysicalDevice,
+    /// The physical device's object name, or empty.
+    pub name: String,
+    /// What requests see.
+    pub mode: ModeCell<Volume>,
+    /// Requests that wait for a zone to open. They own nothing.
+    pub waiters: IrpQueue,
+    /// Requests that wait for the reserve.
+    pub starved: IrpQueue,
+    /// Signalled when `starved` gets a request.
+    pub starved_work: Event,
+    /// Set by SURPRISE_REMOVAL: no more I/O is started.
+    pub gone: AtomicBool,
+    pub(super) front: FrontDoor,
+    /// What `mode` holds, for the control plane. Changed under the transaction lock, or by removal.
+    pub(super) bound: SpinLock<Option<Shared<Volume>>>,
+}
+
+impl FilterDevice {
+    /// A filter that passes everything through.
+    pub fn try_new(core: &'static Core, physical: PhysicalDevice, name: String, front: FrontDoor) -> VckResult<Self> {
+        Ok(Self {
+            core,
+            physical,
+            name,
+            mode: ModeCell::try_new()?,
+            waiters: IrpQueue::cancellable()?,
+            starved: IrpQueue::cancellable()?,
+            starved_work: Event::try_new(EventKind::Synchronization)?,
+            gone: AtomicBool::new(false),
+            front,
+            bound: SpinLock::new(None),
+        })
+    }
+
+    /// What the filter is bound to.
+    pub fn volume(&self) -> Option<Shared<Volume>> {
+        self.bound.with(|bound| bound.clone())
+    }
+
+    /// Whether the device has vanished.
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    /// Queues a request for the reserve. It owns nothing any more.
+    pub fn starve(&self, irp: Irp) -> Disposition {
+        self.starved.push_and_signal(irp, 0, &self.starved_work)
+    }
+}
+
+impl DeviceRef<'_, FilterDevice> {
+    /// Dispatches the requests that wait for a zone, once each: one that still has to wait queues itself again.
+    pub fn readmit(self, _: Passive) {
+        for _ in 0..self.waiters.len() {
+            let Some((irp, _)) = self.waiters.pop() else { return };
+            (self.front.resubmit)(self, irp).settled();
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! From a path that a caller names to a filter.
+
+use alloc::string::String;
+
+use vck_common::path::NtPath;
+use vck_common::{VckError, VckResult};
+
+use super::{Core, FilterDevice};
+use crate::nt::{Held, OpenFor, Passive, VolumeHandle, WideString};
+
+/// FILE_DEVICE_DISK and FILE_DEVICE_VIRTUAL_DISK: the types of devices that carry volumes.
+const DISK_TYPES: [u32; 2] = [0x07, 0x24];
+
+/// An owned copy. Errors: no memory.
+pub fn owned_text(text: &str) -> VckResult<String> {
+    let mut owned = String::new();
+    owned.try_reserve_exact(text.len()).map_err(|_| VckError::NoMemory)?;
+    owned.push_str(text);
+    Ok(owned)
+}
+
+/// Whether two spellings name the same NT path, ASCII letters compared without case.
+fn same_path(a: &str, b: &str) -> bool {
+    let lower = |unit: u16| u8::try_from(unit).map_or(unit, |byte| u16::from(byte.to_ascii_lowercase()));
+    let (a, b) = (NtPath::from_volume_path(a), NtPath::from_volume_path(b));
+    a.utf16().map(lower).eq(b.utf16().map(lower))
+}
+
+impl Core {
+    /// The filter whose volume is known under `path`, without opening anything: any caller may ask.
+    pub(super) fn filter_by_name(&self, path: &str) -> Option<Held<FilterDevice>> {
+        let known = |filter: &FilterDevice| filter.volume().is_some_and(|volume| same_path(&volume.name, path));
+        self.filters
+            .find(|device| known(device.role()))
+            .or_else(|| self.filters.find(|device| !device.role().name.is_empty() && same_path(&device.role().name, path)))
+    }
+
+    /// The filter on the stack of the device that `path` leads to, by name or by opening it.
+    ///
+    /// Errors: [`VckError::NotAVolume`] if the path leads elsewhere, [`VckError::Unsupported`] if the volume has no filter, the
+    /// status of the open if it leads nowhere.
+    pub(super) fn filter_by_path(&self, passive: Passive, path: &str) -> VckResult<Held<FilterDevice>> {
+        if let Some(filter) = self.filter_by_name(path) {
+            return Ok(filter);
+        }
+        let name = WideString::from_units(NtPath::from_volume_path(path).utf16())?;
+        let device = VolumeHandle::open(passive, &name, OpenFor::Identity)?.device(passive)?;
+        if !DISK_TYPES.contains(&device.device_type) {
+            return Err(VckError::NotAVolume);
+        }
+        let found = self.filters.find(|filter| filter.physical.address() == device.address);
+        found.ok_or(VckError::Unsupported("the volume has no filter: restart its device or the system"))
+    }
+}

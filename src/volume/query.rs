@@ -1,0 +1,122 @@
+//! Answers and commands of the control plane about bound volumes.
+
+use core::fmt::Write;
+
+use vck_common::{VckError, VckResult};
+
+use super::bound::{Source, Volume};
+use super::sweeper::Order;
+use super::{Core, FilterDevice};
+use crate::engine::{Command, Progress, State};
+use crate::nt::{Held, KVec, Passive, Shared};
+
+/// The text of a sweep error, cut to what fits.
+pub struct ErrorText {
+    bytes: [u8; ErrorText::MAX],
+    used: usize,
+}
+
+impl ErrorText {
+    /// Bytes kept.
+    pub const MAX: usize = 160;
+
+    /// The text that a response carries.
+    pub fn of(progress: &Progress) -> Self {
+        let mut text = Self { bytes: [0; Self::MAX], used: 0 };
+        // A text that is cut still says the most important part first.
+        let _ = progress.error_text(&mut text);
+        text
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        core::str::from_utf8(self.bytes.get(..self.used).unwrap_or_default()).unwrap_or_default()
+    }
+}
+
+impl Write for ErrorText {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        for letter in text.chars() {
+            let end = self.used.saturating_add(letter.len_utf8());
+            let room = self.bytes.get_mut(self.used..end).ok_or(core::fmt::Error)?;
+            letter.encode_utf8(room);
+            self.used = end;
+        }
+        Ok(())
+    }
+}
+
+/// A bound volume and the state of its conversion.
+pub struct VolumeSnapshot {
+    /// The volume.
+    pub volume: Shared<Volume>,
+    /// Its conversion; a provisional one is idle at 0.
+    pub progress: Progress,
+    /// Whether the filter sits below the file system.
+    pub filter_below_file_system: bool,
+}
+
+/// FILE_DEVICE_DISK_FILE_SYSTEM.
+const FILE_SYSTEM_DEVICE: u32 = 0x08;
+
+impl VolumeSnapshot {
+    /// The filter's volume, if it is bound.
+    fn of(filter: &Held<FilterDevice>) -> Option<Self> {
+        let volume = filter.volume()?;
+        let idle = Progress {
+            state: State::Idle,
+            boundary: vck_common::DataSector::ZERO,
+            total: volume.geometry.data_sectors(),
+            error: None,
+        };
+        let progress = volume.cipher_side.as_ref().map_or(idle, |side| side.sweeper.progress());
+        let filter_below_file_system = filter.device().lower().device_type() != FILE_SYSTEM_DEVICE;
+        Some(Self { volume, progress, filter_below_file_system })
+    }
+}
+
+impl Core {
+    /// The volume known under `path`, without opening anything. For callers who may not make the driver open things.
+    pub fn snapshot_by_name(&self, path: &str) -> Option<VolumeSnapshot> {
+        self.filter_by_name(path).as_ref().and_then(VolumeSnapshot::of)
+    }
+
+    /// The volume that `path` leads to. Errors: [`VckError::NotAttached`], also for paths that lead nowhere.
+    pub fn snapshot(&self, passive: Passive, path: &str) -> VckResult<VolumeSnapshot> {
+        let filter = self.filter_by_path(passive, path).map_err(|_| VckError::NotAttached)?;
+        VolumeSnapshot::of(&filter).ok_or(VckError::NotAttached)
+    }
+
+    /// Every bound volume, ascending by the bytes of its name.
+    pub fn snapshots(&self) -> VckResult<KVec<VolumeSnapshot>> {
+        let mut all = KVec::new();
+        for index in 0..self.filters.len() {
+            if let Some(snapshot) = self.filters.nth(index).as_ref().and_then(VolumeSnapshot::of) {
+                all.try_push(snapshot)?;
+            }
+        }
+        all.sort_unstable_by(|a, b| a.volume.name.as_bytes().cmp(b.volume.name.as_bytes()));
+        Ok(all)
+    }
+
+    /// Runs a conversion command. Errors: [`VckError::NotAttached`], [`VckError::WrongState`] on a volume without key, or the
+    /// command's own.
+    pub fn convert(&self, passive: Passive, path: &str, command: Command) -> VckResult<()> {
+        let volume = self.snapshot(passive, path)?.volume;
+        let side = volume.cipher_side.as_ref();
+        let side = side.ok_or(VckError::WrongState("the volume is prepared but has no key yet: attach it first"))?;
+        side.sweeper.order(passive, Order::Run(command))
+    }
+
+    /// PAUSE_OS_VOLUME: pauses the conversion of every OS volume.
+    pub fn pause_os_volumes(&self, passive: Passive) -> VckResult<()> {
+        for snapshot in self.snapshots()?.iter() {
+            if snapshot.volume.source == Source::OsVolume {
+                if let Some(side) = &snapshot.volume.cipher_side {
+                    side.sweeper.order(passive, Order::Run(Command::Pause))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

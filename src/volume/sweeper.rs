@@ -1,0 +1,273 @@
+//! The sweep's thread, its orders, and the thread that serves requests from the reserve.
+//!
+//! # Ordering rules
+//! * One order is under way at a time; the sweep thread takes it between two steps, never with a zone closed when it answers.
+//! * The reserve thread ends before the sweep thread, and both before the volume's mode is gone for good.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
+
+use vck_common::{DataExtent, DataSector, NtStatus, SectorCount, VckError, VckResult};
+
+use super::bound::{CipherSide, Volume};
+use super::device::FilterDevice;
+use crate::engine::{Command, Parts, Progress, State, Step, Sweep, ZoneGate};
+use crate::io::VolumeIo;
+use crate::nt::{
+    Event, EventKind, Held, KernelRandom, LowerDevice, MappingWindow, Mutex, Passive, Shared, SpinLock, Thread,
+    Transfer, Waited,
+};
+
+/// What the sweep thread may be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// A command of the control plane.
+    Run(Command),
+    /// Finish the step and stand still, without changing the state.
+    Halt,
+    /// Go on after a halt.
+    Continue,
+    /// Finish the step and end the thread.
+    End,
+}
+
+/// The control plane's side of the sweep.
+pub struct Sweeper {
+    orders: Mutex<()>,
+    order: SpinLock<Option<Order>>,
+    result: SpinLock<Option<VckResult<()>>>,
+    work: Event,
+    answered: Event,
+    progress: SpinLock<Progress>,
+    threads: SpinLock<Threads>,
+    reserve_ends: AtomicBool,
+}
+
+#[derive(Default)]
+struct Threads {
+    sweep: Option<Thread>,
+    reserve: Option<Thread>,
+}
+
+/// Preallocated means to serve any request piece by piece.
+pub struct Reserve {
+    /// IRP and buffer.
+    pub transfer: Transfer,
+    /// Addresses to reach the caller's buffer through.
+    pub window: MappingWindow,
+}
+
+impl Reserve {
+    fn try_new(passive: Passive, lower: LowerDevice) -> VckResult<Self> {
+        Ok(Self {
+            transfer: Transfer::try_new(lower, MappingWindow::PIECE)?,
+            window: MappingWindow::try_new(passive)?,
+        })
+    }
+}
+
+impl Sweeper {
+    pub(super) fn try_new(boundary: DataSector, total: SectorCount) -> VckResult<Self> {
+        Ok(Self {
+            orders: Mutex::try_new(())?,
+            order: SpinLock::new(None),
+            result: SpinLock::new(None),
+            work: Event::try_new(EventKind::Synchronization)?,
+            answered: Event::try_new(EventKind::Synchronization)?,
+            progress: SpinLock::new(Progress { state: State::Idle, boundary, total, error: None }),
+            threads: SpinLock::new(Threads::default()),
+            reserve_ends: AtomicBool::new(false),
+        })
+    }
+
+    /// State, boundary and last error; never waits.
+    pub fn progress(&self) -> Progress {
+        self.progress.with(|progress| *progress)
+    }
+
+    /// Gives an order and waits until the sweep thread has carried it out.
+    pub(super) fn order(&self, passive: Passive, order: Order) -> VckResult<()> {
+        self.orders.with(passive, |()| {
+            if self.threads.with(|threads| threads.sweep.is_none()) {
+                return Err(VckError::WrongState("the volume is being released"));
+            }
+            self.order.with(|slot| *slot = Some(order));
+            self.work.set();
+            self.answered.wait(passive);
+            self.result.with(Option::take).unwrap_or(Ok(()))
+        })
+    }
+
+    /// Starts both threads. On error none is left running.
+    pub(super) fn start(
+        &self,
+        passive: Passive,
+        filter: &Held<FilterDevice>,
+        volume: &Shared<Volume>,
+        io: VolumeIo,
+        sweep: Sweep,
+    ) -> VckResult<()> {
+        let lower = filter.device().lower();
+        let reserve = Reserve::try_new(passive, lower)?;
+        let again = || filter.core.filters.find(|device| device.same(filter.device())).ok_or(VckError::Removed);
+        let (sweep_filter, reserve_filter) = (again()?, again()?);
+        let (sweep_volume, reserve_volume) = (volume.clone(), volume.clone());
+        let thread = Thread::spawn(passive, move |passive| {
+            if let Some(side) = &sweep_volume.cipher_side {
+                SweepThread { side, filter: &sweep_filter, io: &io }.run(passive, sweep);
+            }
+        })?;
+        self.threads.with(|threads| threads.sweep = Some(thread));
+        let thread = Thread::spawn(passive, move |passive| {
+            if let Some(side) = &reserve_volume.cipher_side {
+                serve_from_reserve(passive, &reserve_filter, side, reserve);
+            }
+        });
+        match thread {
+            Ok(thread) => {
+                self.threads.with(|threads| threads.reserve = Some(thread));
+                Ok(())
+            }
+            Err(error) => {
+                self.end(passive, filter);
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends both threads, the sweep at a committed step. Later calls do nothing.
+    pub(super) fn end(&self, passive: Passive, filter: &FilterDevice) {
+        self.reserve_ends.store(true, Ordering::Release);
+        filter.starved_work.set();
+        let reserve = self.threads.with(|threads| threads.reserve.take());
+        if let Some(thread) = reserve {
+            thread.join(passive);
+        }
+        // An error means that there is no thread any more.
+        let _ = self.order(passive, Order::End);
+        let sweep = self.threads.with(|threads| threads.sweep.take());
+        if let Some(thread) = sweep {
+            thread.join(passive);
+        }
+    }
+}
+
+fn serve_from_reserve(passive: Passive, filter: &Held<FilterDevice>, side: &CipherSide, mut reserve: Reserve) {
+    loop {
+        while let Some((irp, _)) = filter.starved.pop() {
+            (filter.front.serve_starved)(passive, filter.device(), irp, &mut reserve);
+        }
+        if side.sweeper.reserve_ends.load(Ordering::Acquire) {
+            return;
+        }
+        filter.starved_work.wait(passive);
+    }
+}
+
+/// What the sweep thread works with.
+struct SweepThread<'a> {
+    side: &'a CipherSide,
+    filter: &'a Held<FilterDevice>,
+    io: &'a VolumeIo,
+}
+
+impl SweepThread<'_> {
+    fn run(&self, passive: Passive, mut sweep: Sweep) {
+        let gate = Gate { side: self.side, filter: self.filter, passive };
+        let parts = Parts {
+            io: self.io,
+            cipher: &*self.side.cipher,
+            store: &*self.side.store,
+            random: &KernelRandom,
+            gate: &gate,
+        };
+        let mut halted = false;
+        loop {
+            if let Some(order) = self.side.sweeper.order.with(Option::take) {
+                let result = self.obey(order, &mut sweep, &parts, &mut halted);
+                self.publish(&sweep);
+                self.side.sweeper.result.with(|slot| *slot = Some(result));
+                self.side.sweeper.answered.set();
+                if order == Order::End {
+                    return;
+                }
+                continue;
+            }
+            if halted {
+                self.side.sweeper.work.wait(passive);
+                continue;
+            }
+            let step = sweep.step(&parts);
+            self.publish(&sweep);
+            match step {
+                Step::Worked => {}
+                Step::Idle => self.side.sweeper.work.wait(passive),
+                Step::RetryAfter(pause) => {
+                    let _: Waited = self.side.sweeper.work.wait_for(passive, pause.max(Duration::from_millis(1)));
+                }
+            }
+        }
+    }
+
+    fn obey(&self, order: Order, sweep: &mut Sweep, parts: &Parts<'_>, halted: &mut bool) -> VckResult<()> {
+        match order {
+            Order::Run(command) => {
+                *halted = false;
+                sweep.command(parts, command)
+            }
+            Order::Halt => {
+                *halted = true;
+                sweep.settle(parts);
+                Ok(())
+            }
+            Order::Continue => {
+                *halted = false;
+                Ok(())
+            }
+            Order::End => {
+                sweep.settle(parts);
+                Ok(())
+            }
+        }
+    }
+
+    fn publish(&self, sweep: &Sweep) {
+        let snapshot = sweep.snapshot();
+        self.side.sweeper.progress.with(|progress| *progress = snapshot);
+    }
+}
+
+/// The engine's gate: closing waits for the requests inside, opening dispatches those that wait.
+struct Gate<'a> {
+    side: &'a CipherSide,
+    filter: &'a Held<FilterDevice>,
+    passive: Passive,
+}
+
+// The engine asks for a gate that may be shared; this one stays on the sweep thread, whose witness it carries.
+impl ZoneGate for Gate<'_> {
+    fn close_and_drain(&self, zone: DataExtent) -> VckResult<()> {
+        self.side.gate.close(zone)?;
+        while !self.side.gate.is_drained(zone) {
+            self.side.drained.wait(self.passive);
+        }
+        Ok(())
+    }
+
+    fn publish(&self, boundary: DataSector) {
+        self.side.gate.publish(boundary);
+    }
+
+    fn open(&self, zone: DataExtent) {
+        self.side.gate.open(zone);
+        self.filter.device().readmit(self.passive);
+    }
+
+    fn fence(&self, zone: DataExtent, status: NtStatus) {
+        self.side.gate.fence(zone, status);
+    }
+
+    fn unfence(&self) {
+        self.side.gate.unfence();
+    }
+}
