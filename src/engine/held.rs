@@ -64,7 +64,8 @@ enum Next {
 }
 
 impl Sweep {
-    /// Brings a held step to its end without pauses. It ends, because every stage is tried a few times only.
+    /// Brings a held step to its end without pauses, so that no zone is closed. `PASSIVE_LEVEL`; does I/O. It ends,
+    /// because every stage is tried a few times only. Every command does this first.
     pub fn settle(&mut self, parts: &Parts<'_>) {
         while let Some(held) = self.held {
             // How it ended is in the state and the error.
