@@ -118,7 +118,8 @@ pub const ALLOWED: &[Allowed] = &[
     kernel("KeInitializeSpinLock", Since::W8, "spin locks; inline before Windows 8"),
     kernel("KeLeaveCriticalRegion", Since::Always, "see KeEnterCriticalRegion"),
     kernel("KeQueryActiveProcessorCountEx", Since::W7, "number of workers"),
-    kernel("KeQueryPerformanceCounter", Since::Always, "measuring"),
+    // On a supported Windows, hal.dll forwards to the kernel; the import libraries still name it.
+    Allowed { image: "hal.dll", routine: "KeQueryPerformanceCounter", since: Since::Always, why: "measuring" },
     kernel("KeQuerySystemTimePrecise", Since::W8, "time stamps"),
     kernel("KeReleaseMutex", Since::Always, "mutexes"),
     kernel("KeReleaseSpinLock", Since::Always, "spin locks"),
@@ -133,7 +134,6 @@ pub const ALLOWED: &[Allowed] = &[
     kernel("PsTerminateSystemThread", Since::Always, "workers"),
     kernel("RtlGetEnabledExtendedFeatures", Since::W7, "which AVX kernels may be offered"),
     // Objects, files, security.
-    kernel("IoFileObjectType", Since::Always, "type check of a file handle"),
     kernel("ObOpenObjectByPointer", Since::Always, "handle of the control device to protect it"),
     kernel("ObQueryNameString", Since::Always, "names of devices in status and logs"),
     kernel("ObReferenceObjectByHandle", Since::Always, "threads and files by handle"),
@@ -141,7 +141,6 @@ pub const ALLOWED: &[Allowed] = &[
     kernel("ObfReferenceObject", Since::Always, "references"),
     kernel("PsDereferencePrimaryToken", Since::Always, "access check"),
     kernel("PsReferencePrimaryToken", Since::Always, "access check"),
-    kernel("PsThreadType", Since::Always, "type check of a thread handle"),
     kernel("RtlAddAccessAllowedAce", Since::Always, "descriptor of the control device"),
     kernel("RtlCreateAcl", Since::Always, "descriptor of the control device"),
     kernel("RtlCreateSecurityDescriptor", Since::Always, "descriptor of the control device"),
