@@ -214,6 +214,8 @@ impl Kernel {
             record.lower = Some(top);
             record.node = node;
         });
+        // What is attached keeps the device below: a lower driver may delete its device before the upper detaches.
+        self.object_reference(top.addr());
         store(top);
         top.set_attached(source.ptr());
         Ok(top)
@@ -229,6 +231,7 @@ impl Kernel {
         self.check_removal("detached", upper);
         lower.set_attached(std::ptr::null_mut());
         self.device_record(upper, |record| record.lower = None);
+        self.object_dereference(lower.addr());
     }
 
     /// `IoDeleteDevice`.
@@ -238,8 +241,8 @@ impl Kernel {
             self.finding(Rule::ObjectReference, "a device is deleted twice".to_owned());
         }
         self.check_removal("deleted", device);
-        if self.device_lower(device).is_some() || !device.attached().is_null() {
-            self.finding(Rule::DeviceDeletedInFlight, "a device is deleted while it is part of a stack".to_owned());
+        if self.device_lower(device).is_some() {
+            self.finding(Rule::DeviceDeletedInFlight, "a device is deleted while it is attached".to_owned());
         }
         let open = self.frames_open_on(device);
         if open > 0 {

@@ -1,0 +1,4 @@
+//! Drivers that the simulator's own tests load.
+#![expect(unreachable_pub, reason = "shared by several test programs")]
+
+pub mod passthrough;
