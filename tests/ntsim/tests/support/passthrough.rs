@@ -68,14 +68,24 @@ pub enum Bug {
     CallAtDispatch,
     /// Reads: gives back a reference that it never took.
     DereferenceTwice,
-    /// Reads: leaks a kernel handle.
+    /// START: leaks a kernel handle.
     LeakHandle,
-    /// Reads: closes a handle twice.
+    /// START: closes a handle twice.
     CloseTwice,
     /// Reads: returns another status than the IRP was completed with.
     StatusMismatch,
     /// Reads: returns with the IRQL raised.
     RaisedOnReturn,
+    /// Reads: keeps the IRP in the completion routine and forgets it.
+    KeepAndForget,
+    /// Reads: sets a completion routine where there is no next location.
+    NoNextLocation,
+    /// Reads: completes a pended IRP with a cancel routine set.
+    CancelRoutineLate,
+    /// Reads: completes with `STATUS_PENDING`.
+    CompletePending,
+    /// Reads: a completion routine completes the IRP and lets the completion go on.
+    CompleteInRoutine,
 }
 
 const TAG: u32 = u32::from_le_bytes(*b"Pass");
@@ -128,6 +138,8 @@ entries! {
     entry_succeed_pnp SucceedUnknownPnp, entry_device LeakDevice, entry_initializing LeftInitializing,
     entry_dispatch CallAtDispatch, entry_deref DereferenceTwice, entry_handle LeakHandle,
     entry_close CloseTwice, entry_status StatusMismatch, entry_raised RaisedOnReturn,
+    entry_keep KeepAndForget, entry_next NoNextLocation, entry_late CancelRoutineLate,
+    entry_status_pending CompletePending, entry_routine CompleteInRoutine,
 }
 
 unsafe fn start(driver: PDRIVER_OBJECT, _path: PUNICODE_STRING, bug: Bug) -> NTSTATUS {
@@ -301,7 +313,24 @@ unsafe extern "C" fn keep(_device: PDEVICE_OBJECT, _irp: PIRP, context: PVOID) -
     STATUS_MORE_PROCESSING_REQUIRED
 }
 
-unsafe extern "C" fn nothing(_device: PDEVICE_OBJECT, _irp: PIRP, _context: PVOID) -> NTSTATUS {
+unsafe extern "C" fn propagate(_device: PDEVICE_OBJECT, irp: PIRP, _context: PVOID) -> NTSTATUS {
+    // SAFETY: the routine owns the IRP.
+    unsafe {
+        if (*irp).PendingReturned != 0 {
+            mark_pending(irp);
+        }
+    }
+    STATUS_SUCCESS
+}
+
+unsafe extern "C" fn complete_again(_device: PDEVICE_OBJECT, irp: PIRP, _context: PVOID) -> NTSTATUS {
+    // SAFETY: the routine owns the IRP; the bug is to complete it and not to say so.
+    unsafe {
+        if (*irp).PendingReturned != 0 {
+            mark_pending(irp);
+        }
+        IofCompleteRequest(irp, 0);
+    }
     STATUS_SUCCESS
 }
 
@@ -344,7 +373,7 @@ unsafe extern "C" fn read(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
                 IofCallDriver(lower, irp)
             }
             Bug::CompleteAfterPass => {
-                copy_next(irp, Some(nothing), null_mut());
+                copy_next(irp, Some(propagate), null_mut());
                 let _sent = IofCallDriver(lower, irp);
                 finish(irp, STATUS_SUCCESS)
             }
@@ -358,6 +387,28 @@ unsafe extern "C" fn read(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
             Bug::CancelRoutineSet => {
                 (*irp).CancelRoutine = Some(cancel);
                 finish(irp, STATUS_SUCCESS)
+            }
+            Bug::KeepAndForget => {
+                copy_next(irp, Some(keep), null_mut());
+                let _status = IofCallDriver(lower, irp);
+                STATUS_SUCCESS
+            }
+            Bug::NoNextLocation => {
+                let own = IoAllocateIrp(1, 0);
+                (*own).CurrentLocation = 1;
+                let _status = IoSetCompletionRoutineEx(device, own, Some(keep), null_mut(), 1, 1, 1);
+                finish(irp, STATUS_SUCCESS)
+            }
+            Bug::CancelRoutineLate => {
+                mark_pending(irp);
+                (*irp).CancelRoutine = Some(cancel);
+                finish(irp, STATUS_SUCCESS);
+                STATUS_PENDING
+            }
+            Bug::CompletePending => finish(irp, STATUS_PENDING),
+            Bug::CompleteInRoutine => {
+                copy_next(irp, Some(complete_again), null_mut());
+                IofCallDriver(lower, irp)
             }
             Bug::FreeThreaded => {
                 IoFreeIrp(irp);
@@ -381,7 +432,7 @@ unsafe extern "C" fn read(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
                 let mut lock: KSPIN_LOCK = 0;
                 KeInitializeSpinLock(&raw mut lock);
                 let old = KeAcquireSpinLockRaiseToDpc(&raw mut lock);
-                copy_next(irp, Some(nothing), null_mut());
+                copy_next(irp, Some(propagate), null_mut());
                 let status = IofCallDriver(lower, irp);
                 KeReleaseSpinLock(&raw mut lock, old);
                 status
@@ -390,15 +441,6 @@ unsafe extern "C" fn read(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
                 let top = IoGetAttachedDeviceReference(lower);
                 for _ in 0..4 {
                     ObfDereferenceObject(top.cast());
-                }
-                finish(irp, STATUS_SUCCESS)
-            }
-            Bug::LeakHandle | Bug::CloseTwice => {
-                let mut handle: HANDLE = null_mut();
-                ObOpenObjectByPointer(lower.cast(), OBJ_KERNEL_HANDLE, null_mut(), 0, null_mut(), 0, &raw mut handle);
-                if (*extension).bug == Bug::CloseTwice {
-                    let _first = ZwClose(handle);
-                    let _second = ZwClose(handle);
                 }
                 finish(irp, STATUS_SUCCESS)
             }
@@ -438,6 +480,19 @@ unsafe fn forward_and_wait(lower: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
     }
 }
 
+unsafe fn open_handle(lower: PDEVICE_OBJECT, bug: Bug) {
+    // SAFETY: PASSIVE_LEVEL; the device below is alive while the filter is attached.
+    unsafe {
+        let mut handle: HANDLE = null_mut();
+        let object = lower.cast();
+        let _opened = ObOpenObjectByPointer(object, OBJ_KERNEL_HANDLE, null_mut(), 0, null_mut(), 0, &raw mut handle);
+        if bug == Bug::CloseTwice {
+            let _first = ZwClose(handle);
+            let _second = ZwClose(handle);
+        }
+    }
+}
+
 unsafe extern "C" fn pnp(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
     // SAFETY: PnP comes at PASSIVE_LEVEL; as for `pass`.
     unsafe {
@@ -451,6 +506,9 @@ unsafe extern "C" fn pnp(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
         match minor {
             IRP_MN_START_DEVICE => {
                 let status = forward_and_wait(lower, irp);
+                if matches!(bug, Bug::LeakHandle | Bug::CloseTwice) {
+                    open_handle(lower, bug);
+                }
                 if bug == Bug::DetachAtStart && (*extension).queued.is_null() {
                     // Only a filter that has carried requests must not do this: the test restarts the volume.
                     (*extension).queued = irp;
