@@ -28,5 +28,5 @@ pub use crate::host::arena::Kind as MemoryKind;
 
 pub use crate::core::{
     Finding, Kernel, KernelRef, Rule, SchedulerKind, ThreadId, ThreadKind, ThreadState, Time, TimedOut, World,
-    WorldBuilder, current,
+    WorldBuilder, as_host, current,
 };

@@ -39,8 +39,6 @@ pub struct Config {
     pub mapping_failure_rate: u32,
     /// Decisions without reaching the host's goal after which the world counts as livelocked.
     pub livelock_limit: u64,
-    /// Vector registers are filled before, and compared after, every callback.
-    pub simd_canaries: bool,
 }
 
 impl Default for Config {
@@ -59,7 +57,6 @@ impl Default for Config {
             page_heap: false,
             mapping_failure_rate: 0,
             livelock_limit: 200_000_000,
-            simd_canaries: true,
         }
     }
 }

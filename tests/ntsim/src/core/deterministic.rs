@@ -34,6 +34,7 @@ impl Carrier {
     /// Runs simulated threads until `done` holds. With `jump` time moves on when everyone waits.
     pub(crate) fn run(&self, kernel: &Arc<Kernel>, jump: bool, done: &mut dyn FnMut() -> bool) -> Outcome {
         let limit = kernel.sched.decisions.load(Ordering::Relaxed).saturating_add(kernel.config.livelock_limit);
+        kernel.sched.limit.store(limit, Ordering::Relaxed);
         loop {
             if kernel.sched.is_stopped() {
                 return Outcome::Stopped;
@@ -161,6 +162,7 @@ fn advance(kernel: &Kernel) -> bool {
 impl Kernel {
     /// The thread's body returned.
     pub(crate) fn thread_ended(&self, thread: &ThreadState, index: usize) {
+        self.stack_high_water.fetch_max(thread.stack_high_water(), Ordering::Relaxed);
         let mut sched = self.sched.lock();
         if thread.irql() >= 2 {
             sched.raised = sched.raised.saturating_sub(1);

@@ -67,14 +67,10 @@ rules! {
     RemoveLock,
     /// A remove lock was used after it was waited for.
     RemoveLockRetired,
-    /// SIMD state was changed outside the guard, or left changed.
-    SimdStateChanged,
     /// The extended-state guard was misused: IRQL, thread, mask, order.
     SimdGuard,
     /// A work item was queued twice, freed while queued, or used after it was freed.
     WorkItem,
-    /// A system thread returned to the kernel in a state that it must not be in, or never ended.
-    ThreadState,
     /// The driver called `KeBugCheckEx`.
     BugCheck,
     /// Nothing can run any more, but somebody still waits.

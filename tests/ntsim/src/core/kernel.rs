@@ -1,13 +1,14 @@
 //! `Kernel`: the state of one world.
 
 use std::ops::Deref;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::clock::{BOOT_SYSTEM_TIME, Time};
 use super::config::{Config, SchedulerKind};
 use super::finding::{Finding, Rule};
 use super::locks::Locks;
+use super::mdl::Mappings;
 use super::rng::Rng;
 use super::sched::Scheduler;
 use super::thread::ThreadState;
@@ -25,7 +26,10 @@ pub struct Kernel {
     fault_rng: Mutex<Rng>,
     cng_rng: Mutex<Rng>,
     pub(crate) arena: Arena,
+    /// The most kernel stack that driver frames used on any thread.
+    pub(crate) stack_high_water: AtomicUsize,
     pub(crate) locks: Locks,
+    pub(crate) mappings: Mappings,
     pub(crate) thread_objects: ThreadTable,
     /// Everything that belongs to the I/O side.
     pub(crate) io: crate::io::IoState,
@@ -64,6 +68,12 @@ pub fn current() -> KernelRef {
     }
 }
 
+/// Runs `f` as code of the test, not of the driver: for test drivers whose callbacks keep books of their own. Memory
+/// that such code allocates must not be taken for the driver's, which goes away with the world.
+pub fn as_host<R>(f: impl FnOnce() -> R) -> R {
+    tls::as_simulator(f)
+}
+
 impl Kernel {
     pub(crate) fn new(config: Config) -> Arc<Self> {
         let seed = config.seed;
@@ -76,7 +86,9 @@ impl Kernel {
             fault_rng: Mutex::new(Rng::new(seed, 2)),
             cng_rng: Mutex::new(Rng::new(seed, 3)),
             arena: Arena::default(),
+            stack_high_water: AtomicUsize::new(0),
             locks: Locks::default(),
+            mappings: Mappings::default(),
             thread_objects: ThreadTable::default(),
             io: crate::io::IoState::default(),
         })

@@ -20,7 +20,10 @@ impl Kernel {
     /// What a driver that unloads leaves behind, one line each.
     #[must_use]
     pub fn leaks(&self) -> Vec<String> {
-        self.arena.report()
+        let mut leaks = self.arena.report();
+        let threads: Vec<_> = self.threads().values().map(std::sync::Arc::clone).collect();
+        leaks.extend(threads.iter().map(|thread| format!("thread {} or its handle", thread.id().0)));
+        leaks
     }
 
     /// Looks at all driver memory, live and freed, for damage.
@@ -85,6 +88,7 @@ impl World {
     pub(crate) fn power_off(&self) {
         self.kernel_ref().stop();
         self.abandon_threads();
+        self.kernel_ref().mappings.clear();
         self.kernel_ref().arena.drop_all();
     }
 }

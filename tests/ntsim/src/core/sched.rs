@@ -94,6 +94,8 @@ pub(crate) struct Scheduler {
     state: Mutex<SchedState>,
     pub(crate) decisions: AtomicU64,
     pub(crate) switches: AtomicU64,
+    /// Number of the decision after which the world counts as livelocked.
+    pub(crate) limit: AtomicU64,
     pub(crate) stopped: AtomicBool,
     pub(crate) rng: Mutex<Rng>,
     /// Wakes the host, the DPC workers and the timer thread of a parallel world.
@@ -107,6 +109,7 @@ impl Scheduler {
             state: Mutex::new(SchedState::default()),
             decisions: AtomicU64::new(0),
             switches: AtomicU64::new(0),
+            limit: AtomicU64::new(u64::MAX),
             stopped: AtomicBool::new(false),
             rng: Mutex::new(Rng::new(seed, 1)),
             changed: Condvar::new(),

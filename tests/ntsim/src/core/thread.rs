@@ -34,6 +34,15 @@ pub(crate) struct HeldLock {
     pub(crate) old_irql: u8,
 }
 
+/// Extended processor state that a thread has saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SavedState {
+    /// Where the driver keeps it.
+    pub(crate) address: usize,
+    /// IRQL at the time.
+    pub(crate) irql: u8,
+}
+
 /// The model of the kernel stack: only driver frames count.
 #[derive(Debug, Default)]
 pub(crate) struct StackModel {
@@ -61,6 +70,7 @@ pub struct ThreadState {
     pub(crate) processor: AtomicU32,
     pub(crate) stack: StackModel,
     pub(crate) held: Mutex<Vec<HeldLock>>,
+    saved: Mutex<Vec<SavedState>>,
     pub(crate) yielder: AtomicUsize,
     pub(crate) terminated: AtomicBool,
     /// What a driver sees of the thread: a dispatcher header, then fields of the simulator's.
@@ -85,6 +95,7 @@ impl ThreadState {
             processor: AtomicU32::new(0),
             stack,
             held: Mutex::new(Vec::new()),
+            saved: Mutex::new(Vec::new()),
             yielder: AtomicUsize::new(0),
             slot: AtomicUsize::new(usize::MAX),
             terminated: AtomicBool::new(false),
@@ -105,6 +116,10 @@ impl ThreadState {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn saved_states(&self) -> std::sync::MutexGuard<'_, Vec<SavedState>> {
+        self.saved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a driver sees of the thread.

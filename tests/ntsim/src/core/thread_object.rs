@@ -83,7 +83,10 @@ impl Kernel {
     pub fn assume_stack_use(&self, who: &str, bytes: usize) {
         let left = self.stack_left();
         if left < bytes && tls::with_thread(|_| ()).is_some() {
-            self.finding(super::finding::Rule::StackOverrun, format!("{who} needs {bytes} bytes of stack, {left} are left"));
+            self.finding(
+                super::finding::Rule::StackOverrun,
+                format!("{who} needs {bytes} bytes of stack, {left} are left"),
+            );
         }
     }
 

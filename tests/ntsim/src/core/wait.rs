@@ -83,7 +83,10 @@ impl Kernel {
         if self.sched.is_stopped() && tls::with_thread(|_| ()).is_some() {
             self.halt();
         }
-        self.sched.decisions.fetch_add(1, Ordering::Relaxed);
+        let decision = self.sched.decisions.fetch_add(1, Ordering::Relaxed);
+        if decision > self.sched.limit.load(Ordering::Relaxed) && tls::with_thread(|_| ()).is_some() {
+            self.finding(Rule::Livelock, "too many decisions without progress");
+        }
         if self.is_deterministic() {
             tls::with_thread(|thread| self.maybe_switch(thread));
         }
@@ -187,6 +190,13 @@ impl Kernel {
                 parallel::unpark(&slot.state);
             }
         }
+    }
+
+    /// Whether any DPC is queued or running.
+    pub(crate) fn dpcs_pending(&self) -> bool {
+        let sched = self.sched.lock();
+        let dpc = |slot: &super::sched::Slot| matches!(slot.state.kind(), ThreadKind::Dpc);
+        !sched.dpcs.is_empty() || sched.slots.iter().flatten().any(dpc)
     }
 
     /// Changes the IRQL of the current thread; returns the old one. No rule is checked.

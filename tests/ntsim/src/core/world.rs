@@ -11,6 +11,7 @@ use super::kernel::{Kernel, KernelRef};
 use super::parallel;
 use super::sched::Status;
 use super::thread::{ThreadId, ThreadKind};
+use super::thread_object::with_current;
 use crate::host::tls;
 
 /// One simulated machine, driven by the host's thread that made it.
@@ -167,6 +168,13 @@ impl World {
         result.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// Runs `body` as driver code on a system thread of its own; true when it came back.
+    pub fn run_driver(&self, name: &str, body: impl FnOnce() + Send + 'static) -> bool {
+        let what = name.to_owned();
+        let call = move || with_current(|kernel| kernel.call_driver(&what, body));
+        self.call(name, ThreadKind::System, call).is_some()
+    }
+
     /// Runs the world until the thread has ended; false, and a finding, when it never does.
     pub fn join(&self, id: ThreadId) -> bool {
         let reached = self.run_until(|| !self.kernel.is_alive(id));
@@ -207,6 +215,12 @@ impl World {
     #[must_use]
     pub fn log(&self) -> Vec<String> {
         self.kernel.log()
+    }
+
+    /// The most kernel stack, in bytes, that driver frames used on any thread that has ended.
+    #[must_use]
+    pub fn stack_high_water(&self) -> usize {
+        self.kernel.stack_high_water.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// The current time of the world.

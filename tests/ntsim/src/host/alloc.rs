@@ -60,9 +60,7 @@ pub(super) unsafe fn release(block: *mut u8, layout: Layout) {
 // arena, which takes them from `allocate` too; `dealloc` finds out which by the owner word.
 unsafe impl GlobalAlloc for OwnedAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let owned = tls::with_owner(|kernel| {
-            tls::as_simulator(|| arena::allocate(kernel, layout, Kind::Rust, 0))
-        });
+        let owned = tls::with_owner(|kernel| tls::as_simulator(|| arena::allocate(kernel, layout, Kind::Rust, 0)));
         owned.unwrap_or_else(|| allocate(layout, 0))
     }
 

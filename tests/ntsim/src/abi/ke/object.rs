@@ -6,7 +6,7 @@
 //!   contract). All access is atomic.
 //! * Byte 1 of an initialised dispatcher header is [`INITIALIZED`].
 
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI16, AtomicI32, AtomicU8, AtomicU64, Ordering};
 
 use crate::core::{Kernel, Rule};
 
@@ -63,6 +63,12 @@ impl ObjectRef {
     pub(crate) fn byte(self, offset: usize) -> &'static AtomicU8 {
         let pointer = std::ptr::with_exposed_provenance::<AtomicU8>(self.address + offset);
         // SAFETY: first invariant of the module: the object is alive while it is in use, and all access is atomic.
+        unsafe { &*pointer }
+    }
+
+    pub(crate) fn half(self, offset: usize) -> &'static AtomicI16 {
+        let pointer = std::ptr::with_exposed_provenance::<AtomicI16>(self.address + offset);
+        // SAFETY: as for `byte`; `offset` is a multiple of 2.
         unsafe { &*pointer }
     }
 
