@@ -279,7 +279,7 @@ impl Kernel {
         STATUS_SUCCESS
     }
 
-    /// Writes back what a volume's mount has cached, as QUERY_REMOVE and shutdown do.
+    /// Writes back what a volume's mount has cached, as `QUERY_REMOVE` and shutdown do.
     pub(crate) fn mount_flush(&self, node: usize) -> NTSTATUS {
         match self.mount_of(node) {
             Some(mount) => self.mount_write_back(mount),

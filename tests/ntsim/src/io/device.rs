@@ -20,6 +20,15 @@ pub(crate) enum Builtin {
     FileSystem(usize),
 }
 
+/// Who answers for a device.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Role {
+    /// A driver's dispatch routines.
+    Driver,
+    /// The simulator.
+    Builtin(Builtin),
+}
+
 /// What is known of a device.
 #[derive(Debug)]
 pub(crate) struct DeviceRecord {
@@ -44,9 +53,10 @@ pub(crate) struct Devices {
 }
 
 impl Devices {
-    /// `None`: no such device. `Some(None)`: a driver's.
-    pub(crate) fn role(&self, device: Device) -> Option<Option<Builtin>> {
-        self.map.get(&device.addr()).map(|record| record.builtin)
+    /// Who answers for a device; `None` when there is no such device.
+    pub(crate) fn role(&self, device: Device) -> Option<Role> {
+        let of = |record: &DeviceRecord| record.builtin.map_or(Role::Driver, Role::Builtin);
+        self.map.get(&device.addr()).map(of)
     }
 
     pub(crate) fn get(&self, device: Device) -> Option<&DeviceRecord> {

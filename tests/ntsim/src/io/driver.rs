@@ -46,7 +46,6 @@ pub(crate) struct DriverRecord {
     pub(crate) loaded: bool,
     /// Client identification and block of each driver-object extension.
     extensions: Vec<(usize, Span)>,
-    registry_path: Span,
 }
 
 impl Kernel {
@@ -89,7 +88,7 @@ impl Kernel {
         let id = {
             let mut drivers = lock(&self.io.drivers);
             let filter = config.filter;
-            drivers.push(DriverRecord { object, filter, loaded: true, extensions: Vec::new(), registry_path });
+            drivers.push(DriverRecord { object, filter, loaded: true, extensions: Vec::new() });
             drivers.len() - 1
         };
         let status = callbacks::entry(self, config.entry, object, registry_path.addr as PUNICODE_STRING);
@@ -201,7 +200,7 @@ impl World {
             .unwrap_or(Err(STATUS_DRIVER_UNABLE_TO_LOAD))
     }
 
-    /// Stops a driver's service: `DriverUnload`, when no PnP device and no handle is left.
+    /// Stops a driver's service: `DriverUnload`, when no `PnP` device and no handle is left.
     ///
     /// # Errors
     /// `STATUS_INVALID_DEVICE_REQUEST` when the driver has devices in use or no unload routine.

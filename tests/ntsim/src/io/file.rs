@@ -20,8 +20,6 @@ const ATTRIBUTE_RIGHTS: u32 = FILE_READ_ATTRIBUTES | READ_CONTROL | SYNCHRONIZE_
 pub(crate) struct FileRecord {
     /// The device that the name led to.
     pub(crate) named: Device,
-    /// Access that was granted.
-    pub(crate) access: u32,
     name: Span,
     security: Span,
     closed: bool,
@@ -118,7 +116,7 @@ impl Kernel {
         file.set_name(crate::abi::io::callbacks::get(name.addr as PCUNICODE_STRING).unwrap_or_default());
         let bytes = size_of::<IO_SECURITY_CONTEXT>() + size_of::<ACCESS_STATE>();
         let security = Span { addr: self.io.arena.alloc(bytes), len: bytes };
-        let record = FileRecord { named, access, name, security, closed: false, mount };
+        let record = FileRecord { named, name, security, closed: false, mount };
         lock(&self.io.files).insert(file.addr(), record);
         self.object_insert(file.addr(), ObjectKind::File, file_last_reference);
         file

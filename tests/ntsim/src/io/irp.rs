@@ -1,9 +1,9 @@
 //! IRPs: allocation, state, and who owns one.
 //!
 //! ```text
-//! allocated --IofCallDriver--> in flight --IofCompleteRequest--> walking --end--> finished (freed when the I/O manager made it)
+//! allocated --`IofCallDriver`--> in flight --`IofCompleteRequest`--> walking --end--> finished (freed when the I/O manager made it)
 //!                                  ^                                |
-//!                                  +-- MORE_PROCESSING_REQUIRED ----+
+//!                                  +-- `MORE_PROCESSING_REQUIRED` ----+
 //! ```
 //! A *frame* is one call of a dispatch routine. It is settled when two things are known: what the routine returned, and
 //! whether the pending bit was set when its stack location was completed. The two must agree.
@@ -243,7 +243,7 @@ impl Kernel {
         record.frames.iter().rev().find_map(mine).map(|frame| (frame.location, frame.irql))
     }
 
-    /// Requests that a device was handed and that have not been completed through it, PnP ones apart.
+    /// Requests that a device was handed and that have not been completed through it, `PnP` ones apart.
     pub(crate) fn frames_open_on(&self, device: Device) -> usize {
         let pnp = u8::try_from(IRP_MJ_PNP).unwrap_or(0);
         let irps = lock(&self.io.irps);

@@ -1,4 +1,4 @@
-//! Requests that the simulator itself makes: for user-mode programs, for `Zw*` callers, for file systems, for PnP.
+//! Requests that the simulator itself makes: for user-mode programs, for `Zw*` callers, for file systems, for `PnP`.
 
 use super::irp::Maker;
 use crate::abi::io::arena::Span;

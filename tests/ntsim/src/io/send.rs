@@ -1,5 +1,6 @@
 //! `IofCallDriver`: an IRP goes to the next device.
 
+use super::device::Role;
 use super::lock;
 use crate::abi::io::callbacks;
 use crate::abi::io::view::{Device, Driver, Irp};
@@ -54,7 +55,7 @@ impl Kernel {
         let Some(role) = role else {
             self.finding(Rule::ObjectReference, "an IRP was sent to a device that is deleted".to_owned())
         };
-        if let Some(builtin) = role {
+        if let Role::Builtin(builtin) = role {
             return self.builtin_dispatch(builtin, device, irp);
         }
         lock(&self.io.devices).count_dispatch(device, major);

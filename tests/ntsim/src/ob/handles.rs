@@ -52,7 +52,7 @@ pub(crate) struct HandleEntry {
 /// The objects and handles of a world.
 #[derive(Debug, Default)]
 pub(crate) struct Objects {
-    objects: HashMap<usize, ObjectRecord>,
+    table: HashMap<usize, ObjectRecord>,
     handles: HashMap<usize, HandleEntry>,
     next: usize,
 }
@@ -64,24 +64,24 @@ impl Kernel {
     /// Enters an object with one reference.
     pub fn object_insert(&self, addr: usize, kind: ObjectKind, on_last: OnLast) {
         let record = ObjectRecord { kind, references: 1, handles: 0, on_last };
-        lock(&self.io.objects).objects.insert(addr, record);
+        lock(&self.io.objects).table.insert(addr, record);
     }
 
     /// Kind of an object.
     #[must_use]
     pub fn object_kind(&self, addr: usize) -> Option<ObjectKind> {
-        lock(&self.io.objects).objects.get(&addr).map(|record| record.kind)
+        lock(&self.io.objects).table.get(&addr).map(|record| record.kind)
     }
 
     /// References of an object; 0 when there is no such object.
     #[must_use]
     pub fn object_references(&self, addr: usize) -> i64 {
-        lock(&self.io.objects).objects.get(&addr).map_or(0, |record| record.references)
+        lock(&self.io.objects).table.get(&addr).map_or(0, |record| record.references)
     }
 
     /// Takes a reference; the new count.
     pub fn object_reference(&self, addr: usize) -> i64 {
-        let count = lock(&self.io.objects).objects.get_mut(&addr).map(|record| {
+        let count = lock(&self.io.objects).table.get_mut(&addr).map(|record| {
             record.references += 1;
             record.references
         });
@@ -94,11 +94,11 @@ impl Kernel {
     /// Gives a reference back; the new count.
     pub fn object_dereference(&self, addr: usize) -> i64 {
         let mut objects = lock(&self.io.objects);
-        let left = objects.objects.get_mut(&addr).map(|record| {
+        let left = objects.table.get_mut(&addr).map(|record| {
             record.references -= 1;
             record.references
         });
-        let last = if left == Some(0) { objects.objects.remove(&addr) } else { None };
+        let last = if left == Some(0) { objects.table.remove(&addr) } else { None };
         drop(objects);
         let Some(left) = left else {
             self.finding(Rule::ObjectReference, "a reference is given back on what is no object (any more)".to_owned())
@@ -115,7 +115,7 @@ impl Kernel {
         let mut objects = lock(&self.io.objects);
         objects.next += 4;
         let value = if kernel { KERNEL_HANDLE + objects.next } else { objects.next };
-        if let Some(record) = objects.objects.get_mut(&addr) {
+        if let Some(record) = objects.table.get_mut(&addr) {
             record.handles += 1;
         }
         objects.handles.insert(value, HandleEntry { object: addr, access, kernel });
@@ -131,7 +131,7 @@ impl Kernel {
     pub fn handle_close(&self, handle: HANDLE) -> NTSTATUS {
         let mut objects = lock(&self.io.objects);
         let entry = objects.handles.remove(&(handle as usize));
-        let left = entry.and_then(|entry| objects.objects.get_mut(&entry.object)).map(|record| {
+        let left = entry.and_then(|entry| objects.table.get_mut(&entry.object)).map(|record| {
             record.handles -= 1;
             (record.handles, record.kind)
         });
@@ -159,6 +159,6 @@ impl Kernel {
     /// Number of live objects of a kind.
     #[must_use]
     pub fn objects_of(&self, kind: ObjectKind) -> usize {
-        lock(&self.io.objects).objects.values().filter(|record| record.kind == kind).count()
+        lock(&self.io.objects).table.values().filter(|record| record.kind == kind).count()
     }
 }

@@ -62,10 +62,9 @@ impl Default for Namespace {
 fn key(path: &str) -> String {
     let upper = path.trim_end_matches('\\').to_ascii_uppercase();
     for alias in [r"\DOSDEVICES", r"\GLOBAL??", r"\??\GLOBALROOT"] {
-        if let Some(rest) = upper.strip_prefix(alias) {
-            if rest.is_empty() || rest.starts_with('\\') {
-                return if alias.ends_with("ROOT") { rest.to_owned() } else { format!(r"\??{rest}") };
-            }
+        let rest = upper.strip_prefix(alias).filter(|rest| rest.is_empty() || rest.starts_with('\\'));
+        if let Some(rest) = rest {
+            return if alias.ends_with("ROOT") { rest.to_owned() } else { format!(r"\??{rest}") };
         }
     }
     upper

@@ -6,9 +6,9 @@
 //!
 //! ```text
 //! Added --START--> Started --STOP--> Stopped --START--> Started
-//! Started --QUERY_REMOVE--> RemovePending --CANCEL--> Started
-//! Started | RemovePending --> Removing --> Removed
-//! Started --SURPRISE_REMOVAL--> Surprised --> Removing --> Removed
+//! Started --`QUERY_REMOVE`--> `RemovePending` --CANCEL--> Started
+//! Started | `RemovePending` --> Removing --> Removed
+//! Started --`SURPRISE_REMOVAL`--> Surprised --> Removing --> Removed
 //! ```
 
 use crate::abi::io::view::{Device, Irp};
@@ -109,7 +109,7 @@ pub enum Phase {
     Started,
     /// STOP was sent.
     Stopped,
-    /// QUERY_REMOVE succeeded.
+    /// `QUERY_REMOVE` succeeded.
     RemovePending,
     /// The device is gone; REMOVE is to come.
     Surprised,
@@ -141,10 +141,9 @@ pub(crate) struct Node {
 
 /// Text form of a GUID as stored.
 fn guid_text(guid: &[u8; 16]) -> String {
-    let [a, b, c, d, e, f, g, h, rest @ ..] = guid;
-    let head = format!("{d:02x}{c:02x}{b:02x}{a:02x}-{f:02x}{e:02x}-{h:02x}{g:02x}");
-    let tail: Vec<String> = rest.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{{{head}-{}-{}}}", tail[..2].concat(), tail[2..].concat())
+    let hex = |order: &[usize]| order.iter().map(|at| format!("{:02x}", guid[*at])).collect::<Vec<_>>().concat();
+    let groups = [hex(&[3, 2, 1, 0]), hex(&[5, 4]), hex(&[7, 6]), hex(&[8, 9]), hex(&[10, 11, 12, 13, 14, 15])];
+    format!("{{{}}}", groups.join("-"))
 }
 
 impl Kernel {
@@ -265,7 +264,7 @@ impl Kernel {
         Ok(node)
     }
 
-    /// Sends a PnP request to the top of a volume's stack.
+    /// Sends a `PnP` request to the top of a volume's stack.
     pub(crate) fn pnp(&self, node: usize, minor: u32, parameters: [u64; 4]) -> Reply {
         let Some(pdo) = self.node_pdo(node) else { return Reply { status: STATUS_NO_SUCH_DEVICE, information: 0 } };
         let mut request = Request::new(self.device_top(pdo), IRP_MJ_PNP);
@@ -280,7 +279,7 @@ impl Kernel {
         reply
     }
 
-    /// PnP at the bottom of the stack.
+    /// `PnP` at the bottom of the stack.
     pub(crate) fn volume_pnp(&self, node: usize, irp: Irp) -> NTSTATUS {
         let minor = u32::from(irp.stack().minor());
         match minor {
@@ -299,7 +298,7 @@ impl Kernel {
         self.complete_with(irp, STATUS_SUCCESS, 0)
     }
 
-    /// PnP at the function device.
+    /// `PnP` at the function device.
     pub(crate) fn volume_fdo_pnp(&self, node: usize, device: Device, irp: Irp) -> NTSTATUS {
         let minor = u32::from(irp.stack().minor());
         let Some(lower) = self.device_lower(device) else { return self.complete_with(irp, STATUS_NO_SUCH_DEVICE, 0) };
@@ -451,7 +450,7 @@ impl World {
         })
     }
 
-    /// The volume is gone without warning: SURPRISE_REMOVAL. [`World::remove`] sends REMOVE, as Windows does when the
+    /// The volume is gone without warning: `SURPRISE_REMOVAL`. [`World::remove`] sends REMOVE, as Windows does when the
     /// last handle is closed.
     ///
     /// # Errors
@@ -463,7 +462,7 @@ impl World {
         })
     }
 
-    /// QUERY_STOP and STOP.
+    /// `QUERY_STOP` and STOP.
     ///
     /// # Errors
     /// The status of the driver that refused.
@@ -479,7 +478,7 @@ impl World {
         self.pnp_call(move |k| status_result(k.pnp(volume.0, IRP_MN_START_DEVICE, [0; 4]).status))
     }
 
-    /// Sends any PnP minor to the top of the stack; status and information of the answer.
+    /// Sends any `PnP` minor to the top of the stack; status and information of the answer.
     #[must_use]
     pub fn pnp_minor(&self, volume: VolumeId, minor: u32, parameters: [u64; 4]) -> (NTSTATUS, u64) {
         let reply = self.pnp_call(move |k| Ok(k.pnp(volume.0, minor, parameters)));

@@ -70,7 +70,7 @@ impl Kernel {
         let offset = stack.parameter(2);
         let size = u64::from(extent.disk.config().sector_size);
         let end = offset.checked_add(length);
-        if length % size != 0 || offset % size != 0 || end.is_none_or(|end| end > extent.length) {
+        if !length.is_multiple_of(size) || !offset.is_multiple_of(size) || end.is_none_or(|end| end > extent.length) {
             return self.complete_with(irp, STATUS_INVALID_PARAMETER, 0);
         }
         if length == 0 {

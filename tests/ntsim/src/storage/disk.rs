@@ -16,6 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Versions of one sector that the cache remembers; older ones are forgotten, which only makes a power cut milder.
 const MAX_VERSIONS: usize = 4;
+/// Sectors that one step of a deallocation wipes.
+const RUN: u64 = 2048;
 /// Entries of the request log that are kept.
 const LOG_LIMIT: usize = 1 << 16;
 
@@ -300,7 +302,7 @@ impl Disk {
     pub fn poke(&self, lba: u64, bytes: &[u8]) {
         assert_eq!(bytes.len() as u64 % self.sector_size(), 0, "whole sectors only");
         let mut state = self.state();
-        self.drop_cached(&mut state, lba, bytes.len() as u64 / self.sector_size());
+        Self::drop_cached(&mut state, lba, bytes.len() as u64 / self.sector_size());
         assert!(self.0.durable.write(lba * self.sector_size(), bytes), "the host refused the write");
     }
 
@@ -345,7 +347,7 @@ impl Disk {
         }
     }
 
-    fn drop_cached(&self, state: &mut State, lba: u64, sectors: u64) {
+    fn drop_cached(state: &mut State, lba: u64, sectors: u64) {
         let gone: Vec<u64> = state.cache.range(lba..lba + sectors).map(|(at, _)| *at).collect();
         for at in gone {
             state.cache.remove(&at);
@@ -441,7 +443,7 @@ impl Disk {
         let sectors = buf.len() as u64 / self.sector_size();
         if write_through || !self.0.config.volatile_cache {
             let mut state = self.state();
-            self.drop_cached(&mut state, lba, sectors);
+            Self::drop_cached(&mut state, lba, sectors);
             drop(state);
             return self.0.durable.write(lba * self.sector_size(), buf);
         }
@@ -497,7 +499,6 @@ impl Disk {
             Some(FaultEffect::Vanish) => return self.end(DiskOp::Trim, arrival, STATUS_GONE, 0, 0),
             _ => {}
         }
-        const RUN: u64 = 2048;
         let mut lba = arrival.lba;
         let end = arrival.lba + arrival.sectors;
         while lba < end {

@@ -27,7 +27,7 @@ impl Timing {
         Self { latency: 0, read_bandwidth: 0, write_bandwidth: 0, flush: 0, queue_depth: 32, jitter: 0 }
     }
 
-    /// A modelled NVMe device: 80 us, 3 GB/s read, 2 GB/s write, the given flush time.
+    /// A modelled `NVMe` device: 80 us, 3 GB/s read, 2 GB/s write, the given flush time.
     #[must_use]
     pub const fn nvme(flush: u64) -> Self {
         Self {

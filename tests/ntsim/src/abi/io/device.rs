@@ -68,8 +68,8 @@ fn attach(k: &Kernel, source: PDEVICE_OBJECT, target: PDEVICE_OBJECT, store: *mu
 }
 
 routines! {
-    /// Creates a device. At or below APC_LEVEL. The device has DO_DEVICE_INITIALIZING set: the I/O manager clears it
-    /// for devices of DriverEntry, the driver itself for those of AddDevice.
+    /// Creates a device. At or below `APC_LEVEL`. The device has `DO_DEVICE_INITIALIZING` set: the I/O manager clears it
+    /// for devices of `DriverEntry`, the driver itself for those of `AddDevice`.
     fn IoCreateDevice(DriverObject: PDRIVER_OBJECT, DeviceExtensionSize: ULONG, DeviceName: PUNICODE_STRING, DeviceType: ULONG, DeviceCharacteristics: ULONG, Exclusive: BOOLEAN, DeviceObject: *mut PDEVICE_OBJECT) -> NTSTATUS, max 1 => |k| {
         let wanted = Wanted {
             driver: DriverObject,
@@ -83,9 +83,9 @@ routines! {
     }
 
     /// Creates a named device with a security descriptor from SDDL (the library routine behind
-    /// `IoCreateDeviceSecure`). At PASSIVE_LEVEL. STATUS_INVALID_PARAMETER for a string that cannot be read.
+    /// `IoCreateDeviceSecure`). At `PASSIVE_LEVEL`. `STATUS_INVALID_PARAMETER` for a string that cannot be read.
     fn WdmlibIoCreateDeviceSecure(DriverObject: PDRIVER_OBJECT, DeviceExtensionSize: ULONG, DeviceName: PUNICODE_STRING, DeviceType: ULONG, DeviceCharacteristics: ULONG, Exclusive: BOOLEAN, DefaultSDDLString: PCUNICODE_STRING, DeviceClassGuid: LPCGUID, DeviceObject: *mut PDEVICE_OBJECT) -> NTSTATUS, max 0 => |k| {
-        let _class = DeviceClassGuid;
+        let _ = DeviceClassGuid;
         let sddl = text(DefaultSDDLString).and_then(|sddl| SecurityDescriptor::from_sddl(&sddl));
         let Some(security) = sddl else { return STATUS_INVALID_PARAMETER };
         let wanted = Wanted {
@@ -99,35 +99,35 @@ routines! {
         create(k, &wanted, security, DeviceObject)
     }
 
-    /// Deletes a device. At or below APC_LEVEL. It must be detached and idle; it goes with its last reference.
+    /// Deletes a device. At or below `APC_LEVEL`. It must be detached and idle; it goes with its last reference.
     fn IoDeleteDevice(DeviceObject: PDEVICE_OBJECT), max 1 => |k| {
         let device = k.device_known("IoDeleteDevice", DeviceObject);
         k.device_delete(device);
     }
 
-    /// Creates a symbolic link. At PASSIVE_LEVEL.
+    /// Creates a symbolic link. At `PASSIVE_LEVEL`.
     fn IoCreateSymbolicLink(SymbolicLinkName: PUNICODE_STRING, DeviceName: PUNICODE_STRING) -> NTSTATUS, max 0 => |k| {
         link(k, SymbolicLinkName, DeviceName)
     }
 
-    /// Creates a symbolic link. At PASSIVE_LEVEL.
+    /// Creates a symbolic link. At `PASSIVE_LEVEL`.
     fn IoCreateUnprotectedSymbolicLink(SymbolicLinkName: PUNICODE_STRING, DeviceName: PUNICODE_STRING) -> NTSTATUS, max 0 => |k| {
         link(k, SymbolicLinkName, DeviceName)
     }
 
-    /// Deletes a symbolic link. At PASSIVE_LEVEL.
+    /// Deletes a symbolic link. At `PASSIVE_LEVEL`.
     fn IoDeleteSymbolicLink(SymbolicLinkName: PUNICODE_STRING) -> NTSTATUS, max 0 => |k| {
         let Some(name) = text(SymbolicLinkName) else { return STATUS_INVALID_PARAMETER };
         if lock(&k.io.names).remove(&name) { STATUS_SUCCESS } else { STATUS_OBJECT_NAME_NOT_FOUND }
     }
 
     /// Attaches a device on top of a stack; the device below is stored before any request can arrive. At or below
-    /// DISPATCH_LEVEL. STATUS_NO_SUCH_DEVICE when the stack is not there.
+    /// `DISPATCH_LEVEL`. `STATUS_NO_SUCH_DEVICE` when the stack is not there.
     fn IoAttachDeviceToDeviceStackSafe(SourceDevice: PDEVICE_OBJECT, TargetDevice: PDEVICE_OBJECT, AttachedToDeviceObject: *mut PDEVICE_OBJECT) -> NTSTATUS, max 2 => |k| {
         attach(k, SourceDevice, TargetDevice, AttachedToDeviceObject)
     }
 
-    /// Attaches a device on top of a stack; NULL on failure. At or below DISPATCH_LEVEL. A request may arrive before
+    /// Attaches a device on top of a stack; NULL on failure. At or below `DISPATCH_LEVEL`. A request may arrive before
     /// the caller has stored the result.
     fn IoAttachDeviceToDeviceStack(SourceDevice: PDEVICE_OBJECT, TargetDevice: PDEVICE_OBJECT) -> PDEVICE_OBJECT, max 2 => |k| {
         let mut lower: PDEVICE_OBJECT = std::ptr::null_mut();
@@ -136,13 +136,13 @@ routines! {
         lower
     }
 
-    /// Detaches what is attached to `TargetDevice`. At or below DISPATCH_LEVEL.
+    /// Detaches what is attached to `TargetDevice`. At or below `DISPATCH_LEVEL`.
     fn IoDetachDevice(TargetDevice: PDEVICE_OBJECT), max 2 => |k| {
         let lower = k.device_known("IoDetachDevice", TargetDevice);
         k.device_detach(lower);
     }
 
-    /// Top of a stack, with a reference for the caller. At or below DISPATCH_LEVEL.
+    /// Top of a stack, with a reference for the caller. At or below `DISPATCH_LEVEL`.
     fn IoGetAttachedDeviceReference(DeviceObject: PDEVICE_OBJECT) -> PDEVICE_OBJECT, max 2 => |k| {
         let device = k.device_known("IoGetAttachedDeviceReference", DeviceObject);
         let top = k.device_top(device);
@@ -150,7 +150,7 @@ routines! {
         top.ptr()
     }
 
-    /// Device below, with a reference for the caller; NULL at the bottom. At or below DISPATCH_LEVEL.
+    /// Device below, with a reference for the caller; NULL at the bottom. At or below `DISPATCH_LEVEL`.
     fn IoGetLowerDeviceObject(DeviceObject: PDEVICE_OBJECT) -> PDEVICE_OBJECT, max 2 => |k| {
         let device = k.device_known("IoGetLowerDeviceObject", DeviceObject);
         let Some(lower) = k.device_lower(device) else { return std::ptr::null_mut() };
@@ -158,7 +158,7 @@ routines! {
         lower.ptr()
     }
 
-    /// Bottom of a stack, with a reference for the caller. At or below DISPATCH_LEVEL.
+    /// Bottom of a stack, with a reference for the caller. At or below `DISPATCH_LEVEL`.
     fn IoGetDeviceAttachmentBaseRef(DeviceObject: PDEVICE_OBJECT) -> PDEVICE_OBJECT, max 2 => |k| {
         let mut device = k.device_known("IoGetDeviceAttachmentBaseRef", DeviceObject);
         while let Some(lower) = k.device_lower(device) {
@@ -168,7 +168,7 @@ routines! {
         device.ptr()
     }
 
-    /// Opens a device by name; the file object has a reference for the caller, the device none. At PASSIVE_LEVEL.
+    /// Opens a device by name; the file object has a reference for the caller, the device none. At `PASSIVE_LEVEL`.
     fn IoGetDeviceObjectPointer(ObjectName: PUNICODE_STRING, DesiredAccess: ACCESS_MASK, FileObject: *mut PFILE_OBJECT, DeviceObject: *mut PDEVICE_OBJECT) -> NTSTATUS, max 0 => |k| {
         let Some(path) = text(ObjectName) else { return STATUS_INVALID_PARAMETER };
         let open = Open {
@@ -193,8 +193,8 @@ routines! {
         }
     }
 
-    /// Allocates the driver object's block for a client address. At or below DISPATCH_LEVEL; the I/O manager frees it
-    /// with the driver object. STATUS_OBJECT_NAME_COLLISION when the client has one.
+    /// Allocates the driver object's block for a client address. At or below `DISPATCH_LEVEL`; the I/O manager frees it
+    /// with the driver object. `STATUS_OBJECT_NAME_COLLISION` when the client has one.
     fn IoAllocateDriverObjectExtension(DriverObject: PDRIVER_OBJECT, ClientIdentificationAddress: PVOID, DriverObjectExtensionSize: ULONG, DriverObjectExtension: *mut PVOID) -> NTSTATUS, max 2 => |k| {
         put(DriverObjectExtension, std::ptr::null_mut());
         let client = ClientIdentificationAddress as usize;
@@ -207,32 +207,32 @@ routines! {
         }
     }
 
-    /// The block of a client address; NULL when there is none. At or below DISPATCH_LEVEL.
+    /// The block of a client address; NULL when there is none. At or below `DISPATCH_LEVEL`.
     fn IoGetDriverObjectExtension(DriverObject: PDRIVER_OBJECT, ClientIdentificationAddress: PVOID) -> PVOID, max 2 => |k| {
         k.driver_extension(DriverObject as usize, ClientIdentificationAddress as usize) as PVOID
     }
 
-    /// Asks for IRP_MJ_SHUTDOWN before file systems flush. At PASSIVE_LEVEL.
+    /// Asks for `IRP_MJ_SHUTDOWN` before file systems flush. At `PASSIVE_LEVEL`.
     fn IoRegisterShutdownNotification(DeviceObject: PDEVICE_OBJECT) -> NTSTATUS, max 0 => |k| {
         let device = k.device_known("IoRegisterShutdownNotification", DeviceObject);
         k.shutdown_register(device, false);
         STATUS_SUCCESS
     }
 
-    /// Asks for IRP_MJ_SHUTDOWN after file systems have flushed. At PASSIVE_LEVEL.
+    /// Asks for `IRP_MJ_SHUTDOWN` after file systems have flushed. At `PASSIVE_LEVEL`.
     fn IoRegisterLastChanceShutdownNotification(DeviceObject: PDEVICE_OBJECT) -> NTSTATUS, max 0 => |k| {
         let device = k.device_known("IoRegisterLastChanceShutdownNotification", DeviceObject);
         k.shutdown_register(device, true);
         STATUS_SUCCESS
     }
 
-    /// Takes both registrations back. At PASSIVE_LEVEL.
+    /// Takes both registrations back. At `PASSIVE_LEVEL`.
     fn IoUnregisterShutdownNotification(DeviceObject: PDEVICE_OBJECT), max 0 => |k| {
         let device = k.device_known("IoUnregisterShutdownNotification", DeviceObject);
         k.shutdown_unregister(device);
     }
 
-    /// Devices of a driver, each with a reference for the caller. At or below DISPATCH_LEVEL. STATUS_BUFFER_TOO_SMALL
+    /// Devices of a driver, each with a reference for the caller. At or below `DISPATCH_LEVEL`. `STATUS_BUFFER_TOO_SMALL`
     /// (with the number) when the list is too short.
     fn IoEnumerateDeviceObjectList(DriverObject: PDRIVER_OBJECT, DeviceObjectList: *mut PDEVICE_OBJECT, DeviceObjectListSize: ULONG, ActualNumberDeviceObjects: PULONG) -> NTSTATUS, max 2 => |k| {
         let devices = lock(&k.io.devices).of_driver(Driver::at(DriverObject as usize));
@@ -251,13 +251,13 @@ routines! {
     }
 
     /// Notes that the relations of a device have changed; nothing is enumerated anew in the model. At or below
-    /// DISPATCH_LEVEL.
+    /// `DISPATCH_LEVEL`.
     fn IoInvalidateDeviceRelations(DeviceObject: PDEVICE_OBJECT, Type: DEVICE_RELATION_TYPE), max 2 => |k| {
-        let _type = Type;
+        let _ = Type;
         k.device_known("IoInvalidateDeviceRelations", DeviceObject);
     }
 
-    /// Drive letter of a volume device, as a string from pool that the caller frees. At or below APC_LEVEL.
+    /// Drive letter of a volume device, as a string from pool that the caller frees. At or below `APC_LEVEL`.
     fn IoVolumeDeviceToDosName(VolumeDeviceObject: PVOID, DosName: PUNICODE_STRING) -> NTSTATUS, max 1 => |k| {
         let device = k.device_known("IoVolumeDeviceToDosName", VolumeDeviceObject.cast());
         let Some(name) = k.dos_name(device) else { return STATUS_OBJECT_NAME_NOT_FOUND };

@@ -27,8 +27,7 @@ pub(super) fn attributes(attributes: POBJECT_ATTRIBUTES) -> Result<Attributes, N
 }
 
 fn store(iosb: PIO_STATUS_BLOCK, reply: Reply) {
-    let mut block = IO_STATUS_BLOCK::default();
-    block.Information = reply.information;
+    let mut block = IO_STATUS_BLOCK { Information: reply.information, ..IO_STATUS_BLOCK::default() };
     block.__bindgen_anon_1.Status = reply.status;
     put(iosb, block);
 }
@@ -139,21 +138,21 @@ fn span(address: PVOID, len: ULONG) -> Span {
 }
 
 routines! {
-    /// Opens a file or device. At PASSIVE_LEVEL. Kernel-mode callers are not checked unless OBJ_FORCE_ACCESS_CHECK is
-    /// set. Weaker than Windows: only FILE_OPEN; relative names are refused.
+    /// Opens a file or device. At `PASSIVE_LEVEL`. Kernel-mode callers are not checked unless `OBJ_FORCE_ACCESS_CHECK` is
+    /// set. Weaker than Windows: only `FILE_OPEN`; relative names are refused.
     fn ZwCreateFile(FileHandle: PHANDLE, DesiredAccess: ACCESS_MASK, ObjectAttributes: POBJECT_ATTRIBUTES, IoStatusBlock: PIO_STATUS_BLOCK, AllocationSize: PLARGE_INTEGER, FileAttributes: ULONG, ShareAccess: ULONG, CreateDisposition: ULONG, CreateOptions: ULONG, EaBuffer: PVOID, EaLength: ULONG) -> NTSTATUS, max 0 => |k| {
-        let _unused = (AllocationSize, FileAttributes, EaBuffer, EaLength);
+        let _ = (AllocationSize, FileAttributes, EaBuffer, EaLength);
         let mut open = opening(DesiredAccess, ShareAccess, CreateOptions);
         open.disposition = CreateDisposition;
         create(k, FileHandle, open, ObjectAttributes, IoStatusBlock)
     }
 
-    /// Opens a file or device. At PASSIVE_LEVEL. As [`ZwCreateFile`].
+    /// Opens a file or device. At `PASSIVE_LEVEL`. As [`ZwCreateFile`].
     fn ZwOpenFile(FileHandle: PHANDLE, DesiredAccess: ACCESS_MASK, ObjectAttributes: POBJECT_ATTRIBUTES, IoStatusBlock: PIO_STATUS_BLOCK, ShareAccess: ULONG, OpenOptions: ULONG) -> NTSTATUS, max 0 => |k| {
         create(k, FileHandle, opening(DesiredAccess, ShareAccess, OpenOptions), ObjectAttributes, IoStatusBlock)
     }
 
-    /// Closes a handle. At PASSIVE_LEVEL. A handle that is none is a finding: it may be somebody else's by now.
+    /// Closes a handle. At `PASSIVE_LEVEL`. A handle that is none is a finding: it may be somebody else's by now.
     fn ZwClose(Handle: HANDLE) -> NTSTATUS, max 0 => |k| {
         let status = k.handle_close(Handle);
         if status == STATUS_INVALID_HANDLE {
@@ -162,19 +161,19 @@ routines! {
         status
     }
 
-    /// Reads through a handle. At PASSIVE_LEVEL. Weaker than Windows: always waits, events and APCs are not taken.
+    /// Reads through a handle. At `PASSIVE_LEVEL`. Weaker than Windows: always waits, events and APCs are not taken.
     fn ZwReadFile(FileHandle: HANDLE, Event: HANDLE, ApcRoutine: PIO_APC_ROUTINE, ApcContext: PVOID, IoStatusBlock: PIO_STATUS_BLOCK, Buffer: PVOID, Length: ULONG, ByteOffset: PLARGE_INTEGER, Key: PULONG) -> NTSTATUS, max 0 => |k| {
-        let _unused = (Event, ApcRoutine, ApcContext, Key);
+        let _ = (Event, ApcRoutine, ApcContext, Key);
         transfer(k, FileHandle, false, (Buffer, Length, ByteOffset), IoStatusBlock)
     }
 
-    /// Writes through a handle. At PASSIVE_LEVEL. As [`ZwReadFile`].
+    /// Writes through a handle. At `PASSIVE_LEVEL`. As [`ZwReadFile`].
     fn ZwWriteFile(FileHandle: HANDLE, Event: HANDLE, ApcRoutine: PIO_APC_ROUTINE, ApcContext: PVOID, IoStatusBlock: PIO_STATUS_BLOCK, Buffer: PVOID, Length: ULONG, ByteOffset: PLARGE_INTEGER, Key: PULONG) -> NTSTATUS, max 0 => |k| {
-        let _unused = (Event, ApcRoutine, ApcContext, Key);
+        let _ = (Event, ApcRoutine, ApcContext, Key);
         transfer(k, FileHandle, true, (Buffer, Length, ByteOffset), IoStatusBlock)
     }
 
-    /// Flushes through a handle. At PASSIVE_LEVEL.
+    /// Flushes through a handle. At `PASSIVE_LEVEL`.
     fn ZwFlushBuffersFile(FileHandle: HANDLE, IoStatusBlock: PIO_STATUS_BLOCK) -> NTSTATUS, max 0 => |k| {
         match k.file_of(FileHandle) {
             Ok((file, _)) => {
@@ -186,16 +185,16 @@ routines! {
         }
     }
 
-    /// Sends a device control through a handle. At PASSIVE_LEVEL. Waits, as [`ZwReadFile`].
+    /// Sends a device control through a handle. At `PASSIVE_LEVEL`. Waits, as [`ZwReadFile`].
     fn ZwDeviceIoControlFile(FileHandle: HANDLE, Event: HANDLE, ApcRoutine: PIO_APC_ROUTINE, ApcContext: PVOID, IoStatusBlock: PIO_STATUS_BLOCK, IoControlCode: ULONG, InputBuffer: PVOID, InputBufferLength: ULONG, OutputBuffer: PVOID, OutputBufferLength: ULONG) -> NTSTATUS, max 0 => |k| {
-        let _unused = (Event, ApcRoutine, ApcContext);
+        let _ = (Event, ApcRoutine, ApcContext);
         let buffers = (span(InputBuffer, InputBufferLength), span(OutputBuffer, OutputBufferLength));
         control(k, FileHandle, (IoControlCode, false), buffers, IoStatusBlock)
     }
 
-    /// Sends a file-system control through a handle. At PASSIVE_LEVEL. Waits, as [`ZwReadFile`].
+    /// Sends a file-system control through a handle. At `PASSIVE_LEVEL`. Waits, as [`ZwReadFile`].
     fn ZwFsControlFile(FileHandle: HANDLE, Event: HANDLE, ApcRoutine: PIO_APC_ROUTINE, ApcContext: PVOID, IoStatusBlock: PIO_STATUS_BLOCK, FsControlCode: ULONG, InputBuffer: PVOID, InputBufferLength: ULONG, OutputBuffer: PVOID, OutputBufferLength: ULONG) -> NTSTATUS, max 0 => |k| {
-        let _unused = (Event, ApcRoutine, ApcContext);
+        let _ = (Event, ApcRoutine, ApcContext);
         let buffers = (span(InputBuffer, InputBufferLength), span(OutputBuffer, OutputBufferLength));
         control(k, FileHandle, (FsControlCode, true), buffers, IoStatusBlock)
     }

@@ -37,8 +37,7 @@ fn build(k: &Kernel, built: &Built) -> PIRP {
         if let Some(mdl) = mdl {
             k.mdl_done(mdl as PMDL);
         }
-        let mut block = IO_STATUS_BLOCK::default();
-        block.Information = irp.information();
+        let mut block = IO_STATUS_BLOCK { Information: irp.information(), ..IO_STATUS_BLOCK::default() };
         block.__bindgen_anon_1.Status = irp.status();
         put(iosb as PIO_STATUS_BLOCK, block);
         super::callbacks::set_event(event as PKEVENT);
@@ -85,8 +84,8 @@ fn transfer(
 }
 
 routines! {
-    /// Sends an IRP to a device. At or below DISPATCH_LEVEL; for reads, writes, flushes and controls the model wants
-    /// APC_LEVEL unless the request itself arrived higher. The IRP belongs to the callee.
+    /// Sends an IRP to a device. At or below `DISPATCH_LEVEL`; for reads, writes, flushes and controls the model wants
+    /// `APC_LEVEL` unless the request itself arrived higher. The IRP belongs to the callee.
     fn IofCallDriver(DeviceObject: PDEVICE_OBJECT, Irp: PIRP) -> NTSTATUS, max 2 => |k| {
         k.call_driver_checked(DeviceObject, Irp)
     }
@@ -101,15 +100,15 @@ routines! {
         k.irp_known("PoStartNextPowerIrp", Rule::IrpTouchedAfterPass, Irp);
     }
 
-    /// Completes an IRP: the caller must own it and not touch it afterwards. At or below DISPATCH_LEVEL.
+    /// Completes an IRP: the caller must own it and not touch it afterwards. At or below `DISPATCH_LEVEL`.
     fn IofCompleteRequest(Irp: PIRP, PriorityBoost: CCHAR), max 2 => |k| {
-        let _boost = PriorityBoost;
+        let _ = PriorityBoost;
         k.complete_checked(Irp);
     }
 
-    /// Allocates an IRP that the caller must free. At or below DISPATCH_LEVEL. NULL when memory is short.
+    /// Allocates an IRP that the caller must free. At or below `DISPATCH_LEVEL`. NULL when memory is short.
     fn IoAllocateIrp(StackSize: CCHAR, ChargeQuota: BOOLEAN) -> PIRP, max 2 => |k| {
-        let _quota = ChargeQuota;
+        let _ = ChargeQuota;
         if StackSize <= 0 {
             k.finding(Rule::BadArgument, format!("IoAllocateIrp with a stack size of {StackSize}"));
         }
@@ -118,23 +117,23 @@ routines! {
 
     /// As [`IoAllocateIrp`]; the device is recorded by Driver Verifier only.
     fn IoAllocateIrpEx(DeviceObject: PDEVICE_OBJECT, StackSize: CCHAR, ChargeQuota: BOOLEAN) -> PIRP, max 2 => |k| {
-        let _unused = (k.device_known("IoAllocateIrpEx", DeviceObject), ChargeQuota);
+        let _ = (k.device_known("IoAllocateIrpEx", DeviceObject), ChargeQuota);
         if k.allocation_fails() { std::ptr::null_mut() } else { k.irp_new(StackSize, Maker::Driver).ptr() }
     }
 
-    /// Frees an IRP from [`IoAllocateIrp`] that no driver has. At or below DISPATCH_LEVEL.
+    /// Frees an IRP from [`IoAllocateIrp`] that no driver has. At or below `DISPATCH_LEVEL`.
     fn IoFreeIrp(Irp: PIRP), max 2 => |k| {
         let irp = k.irp_known("IoFreeIrp", Rule::IrpTouchedAfterPass, Irp);
         k.irp_free_by_driver(irp);
     }
 
-    /// Makes an IRP from [`IoAllocateIrp`] ready for another use. At or below DISPATCH_LEVEL.
+    /// Makes an IRP from [`IoAllocateIrp`] ready for another use. At or below `DISPATCH_LEVEL`.
     fn IoReuseIrp(Irp: PIRP, Status: NTSTATUS), max 2 => |k| {
         let irp = k.irp_known("IoReuseIrp", Rule::IrpTouchedAfterPass, Irp);
         k.irp_reuse(irp, Status);
     }
 
-    /// Initialises memory of the caller's own as an IRP. At or below DISPATCH_LEVEL. Weaker than Windows: only IRPs
+    /// Initialises memory of the caller's own as an IRP. At or below `DISPATCH_LEVEL`. Weaker than Windows: only IRPs
     /// from [`IoAllocateIrp`] can be sent.
     fn IoInitializeIrp(Irp: PIRP, PacketSize: USHORT, StackSize: CCHAR), max 2 => |k| {
         if k.live_irp(Irp) {
@@ -144,7 +143,7 @@ routines! {
     }
 
     /// Sets a completion routine, with a reference on the device's driver while it is pending. At or below
-    /// DISPATCH_LEVEL. STATUS_INSUFFICIENT_RESOURCES when memory is short.
+    /// `DISPATCH_LEVEL`. `STATUS_INSUFFICIENT_RESOURCES` when memory is short.
     fn IoSetCompletionRoutineEx(DeviceObject: PDEVICE_OBJECT, Irp: PIRP, CompletionRoutine: PIO_COMPLETION_ROUTINE, Context: PVOID, InvokeOnSuccess: BOOLEAN, InvokeOnError: BOOLEAN, InvokeOnCancel: BOOLEAN) -> NTSTATUS, max 2 => |k| {
         k.device_known("IoSetCompletionRoutineEx", DeviceObject);
         let irp = k.irp_known("IoSetCompletionRoutineEx", Rule::IrpTouchedAfterPass, Irp);
@@ -163,24 +162,24 @@ routines! {
         STATUS_SUCCESS
     }
 
-    /// Sets the cancel bit and calls the cancel routine, if one is set. At or below DISPATCH_LEVEL.
+    /// Sets the cancel bit and calls the cancel routine, if one is set. At or below `DISPATCH_LEVEL`.
     fn IoCancelIrp(Irp: PIRP) -> BOOLEAN, max 2 => |k| {
         let irp = k.irp_known("IoCancelIrp", Rule::IrpTouchedAfterPass, Irp);
         BOOLEAN::from(k.cancel_irp(irp))
     }
 
-    /// Takes the system-wide cancel spin lock. At or below DISPATCH_LEVEL.
+    /// Takes the system-wide cancel spin lock. At or below `DISPATCH_LEVEL`.
     fn IoAcquireCancelSpinLock(Irql: PKIRQL), max 2 => |k| {
         put(Irql, k.cancel_acquire());
     }
 
-    /// Releases the system-wide cancel spin lock. At DISPATCH_LEVEL.
+    /// Releases the system-wide cancel spin lock. At `DISPATCH_LEVEL`.
     fn IoReleaseCancelSpinLock(Irql: KIRQL), max 2 => |k| {
         k.cancel_release(Irql);
     }
 
     /// Copies the IRP to the next location, sends it and waits: TRUE when it was sent. The caller completes it. At
-    /// PASSIVE_LEVEL.
+    /// `PASSIVE_LEVEL`.
     fn IoForwardIrpSynchronously(DeviceObject: PDEVICE_OBJECT, Irp: PIRP) -> BOOLEAN, max 0 => |k| {
         let irp = k.irp_known("IoForwardIrpSynchronously", Rule::IrpTouchedAfterPass, Irp);
         let lower = k.device_known("IoForwardIrpSynchronously", DeviceObject);
@@ -188,7 +187,7 @@ routines! {
         1
     }
 
-    /// Builds a control for the current thread; the I/O manager frees it. At PASSIVE_LEVEL. NULL when memory is short.
+    /// Builds a control for the current thread; the I/O manager frees it. At `PASSIVE_LEVEL`. NULL when memory is short.
     fn IoBuildDeviceIoControlRequest(IoControlCode: ULONG, DeviceObject: PDEVICE_OBJECT, InputBuffer: PVOID, InputBufferLength: ULONG, OutputBuffer: PVOID, OutputBufferLength: ULONG, InternalDeviceIoControl: BOOLEAN, Event: PKEVENT, IoStatusBlock: PIO_STATUS_BLOCK) -> PIRP, max 0 => |k| {
         let device = k.device_known("IoBuildDeviceIoControlRequest", DeviceObject);
         let (input, output) = (span(InputBuffer, InputBufferLength), span(OutputBuffer, OutputBufferLength));
@@ -204,30 +203,30 @@ routines! {
         build(k, &Built { device, major, iosb: IoStatusBlock, event: Event, parameters, mdl, system })
     }
 
-    /// Builds a read, write, flush, shutdown or PnP request for the current thread; the I/O manager frees it. At
-    /// PASSIVE_LEVEL. NULL when memory is short. Weaker than Windows: data travels by MDL whatever the device asks.
+    /// Builds a read, write, flush, shutdown or `PnP` request for the current thread; the I/O manager frees it. At
+    /// `PASSIVE_LEVEL`. NULL when memory is short. Weaker than Windows: data travels by MDL whatever the device asks.
     fn IoBuildSynchronousFsdRequest(MajorFunction: ULONG, DeviceObject: PDEVICE_OBJECT, Buffer: PVOID, Length: ULONG, StartingOffset: PLARGE_INTEGER, Event: PKEVENT, IoStatusBlock: PIO_STATUS_BLOCK) -> PIRP, max 0 => |k| {
         transfer(k, MajorFunction, (DeviceObject, Buffer, Length, StartingOffset), IoStatusBlock, Event)
     }
 
-    /// The device a file's requests go to. At or below DISPATCH_LEVEL.
+    /// The device a file's requests go to. At or below `DISPATCH_LEVEL`.
     fn IoGetRelatedDeviceObject(FileObject: PFILE_OBJECT) -> PDEVICE_OBJECT, max 2 => |k| {
         k.file_target(File::at(FileObject as usize)).ptr()
     }
 
-    /// Process of the requestor: the model has one for all. At or below DISPATCH_LEVEL.
+    /// Process of the requestor: the model has one for all. At or below `DISPATCH_LEVEL`.
     fn IoGetRequestorProcess(Irp: PIRP) -> PEPROCESS, max 2 => |k| {
         let irp = k.irp_known("IoGetRequestorProcess", Rule::IrpTouchedAfterPass, Irp);
         if irp.thread().is_null() { std::ptr::null_mut() } else { k.process_object().cast() }
     }
 
-    /// Priority hint of an IRP. At or below DISPATCH_LEVEL.
+    /// Priority hint of an IRP. At or below `DISPATCH_LEVEL`.
     fn IoGetIoPriorityHint(Irp: PIRP) -> IO_PRIORITY_HINT, max 2 => |k| {
         let irp = k.irp_known("IoGetIoPriorityHint", Rule::IrpTouchedAfterPass, Irp);
         k.irp_record(irp, |record| record.priority).unwrap_or(2)
     }
 
-    /// Sets the priority hint of an IRP. At or below DISPATCH_LEVEL.
+    /// Sets the priority hint of an IRP. At or below `DISPATCH_LEVEL`.
     fn IoSetIoPriorityHint(Irp: PIRP, PriorityHint: IO_PRIORITY_HINT) -> NTSTATUS, max 2 => |k| {
         let irp = k.irp_known("IoSetIoPriorityHint", Rule::IrpTouchedAfterPass, Irp);
         if !(0..=3).contains(&PriorityHint) {
@@ -237,7 +236,7 @@ routines! {
         STATUS_SUCCESS
     }
 
-    /// Activity id of an IRP: STATUS_NOT_FOUND when it has none. At or below DISPATCH_LEVEL.
+    /// Activity id of an IRP: `STATUS_NOT_FOUND` when it has none. At or below `DISPATCH_LEVEL`.
     fn IoGetActivityIdIrp(Irp: PIRP, Guid: LPGUID) -> NTSTATUS, max 2 => |k| {
         let irp = k.irp_known("IoGetActivityIdIrp", Rule::IrpTouchedAfterPass, Irp);
         let id = k.irp_record(irp, |record| record.activity).unwrap_or_default();
@@ -248,7 +247,7 @@ routines! {
         STATUS_SUCCESS
     }
 
-    /// Sets the activity id of an IRP; NULL takes a new one. At or below DISPATCH_LEVEL.
+    /// Sets the activity id of an IRP; NULL takes a new one. At or below `DISPATCH_LEVEL`.
     fn IoSetActivityIdIrp(Irp: PIRP, Guid: LPCGUID) -> NTSTATUS, max 2 => |k| {
         let irp = k.irp_known("IoSetActivityIdIrp", Rule::IrpTouchedAfterPass, Irp);
         let id = get(Guid.cast::<[u8; 16]>()).unwrap_or([0xAC; 16]);
@@ -256,19 +255,19 @@ routines! {
         STATUS_SUCCESS
     }
 
-    /// Whether the request may be waited for by its maker. At or below DISPATCH_LEVEL.
+    /// Whether the request may be waited for by its maker. At or below `DISPATCH_LEVEL`.
     fn IoIsOperationSynchronous(Irp: PIRP) -> BOOLEAN, max 2 => |k| {
         let irp = k.irp_known("IoIsOperationSynchronous", Rule::IrpTouchedAfterPass, Irp);
         BOOLEAN::from(irp.flags() & (IRP_SYNCHRONOUS_API | IRP_SYNCHRONOUS_PAGING_IO) != 0)
     }
 
-    /// Whether the requestor is a 32-bit process; never in the model. At or below DISPATCH_LEVEL.
+    /// Whether the requestor is a 32-bit process; never in the model. At or below `DISPATCH_LEVEL`.
     fn IoIs32bitProcess(Irp: PIRP) -> BOOLEAN, max 2 => |k| {
-        let _irp = (k, Irp);
+        let _ = (k, Irp);
         0
     }
 
-    /// Remembers the device that needs verification for the request's thread. At or below DISPATCH_LEVEL.
+    /// Remembers the device that needs verification for the request's thread. At or below `DISPATCH_LEVEL`.
     fn IoSetHardErrorOrVerifyDevice(Irp: PIRP, DeviceObject: PDEVICE_OBJECT), max 2 => |k| {
         k.irp_known("IoSetHardErrorOrVerifyDevice", Rule::IrpTouchedAfterPass, Irp);
         k.device_known("IoSetHardErrorOrVerifyDevice", DeviceObject);

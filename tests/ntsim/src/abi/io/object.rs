@@ -58,55 +58,55 @@ fn name_information(name: &str, info: POBJECT_NAME_INFORMATION, length: ULONG, n
 }
 
 routines! {
-    /// Takes a reference on the object of a handle. At PASSIVE_LEVEL. Kernel mode is not checked for access.
+    /// Takes a reference on the object of a handle. At `PASSIVE_LEVEL`. Kernel mode is not checked for access.
     fn ObReferenceObjectByHandle(Handle: HANDLE, DesiredAccess: ACCESS_MASK, ObjectType: POBJECT_TYPE, AccessMode: KPROCESSOR_MODE, Object: *mut PVOID, HandleInformation: POBJECT_HANDLE_INFORMATION) -> NTSTATUS, max 0 => |k| {
-        let _unused = (ObjectType, HandleInformation);
+        let _ = (ObjectType, HandleInformation);
         by_handle(k, Handle, DesiredAccess, AccessMode, Object)
     }
 
     /// As [`ObReferenceObjectByHandle`]; tags are not kept apart.
     fn ObReferenceObjectByHandleWithTag(Handle: HANDLE, DesiredAccess: ACCESS_MASK, ObjectType: POBJECT_TYPE, AccessMode: KPROCESSOR_MODE, Tag: ULONG, Object: *mut PVOID, HandleInformation: POBJECT_HANDLE_INFORMATION) -> NTSTATUS, max 0 => |k| {
-        let _unused = (ObjectType, HandleInformation, Tag);
+        let _ = (ObjectType, HandleInformation, Tag);
         by_handle(k, Handle, DesiredAccess, AccessMode, Object)
     }
 
-    /// Takes a reference. At or below DISPATCH_LEVEL.
+    /// Takes a reference. At or below `DISPATCH_LEVEL`.
     fn ObfReferenceObject(Object: PVOID) -> LONG_PTR, max 2 => |k| {
         k.object_reference(Object as usize)
     }
 
-    /// Takes a reference. At or below DISPATCH_LEVEL.
+    /// Takes a reference. At or below `DISPATCH_LEVEL`.
     fn ObfReferenceObjectWithTag(Object: PVOID, Tag: ULONG) -> LONG_PTR, max 2 => |k| {
-        let _tag = Tag;
+        let _ = Tag;
         k.object_reference(Object as usize)
     }
 
-    /// Takes a reference. At or below DISPATCH_LEVEL.
+    /// Takes a reference. At or below `DISPATCH_LEVEL`.
     fn ObReferenceObjectByPointer(Object: PVOID, DesiredAccess: ACCESS_MASK, ObjectType: POBJECT_TYPE, AccessMode: KPROCESSOR_MODE) -> NTSTATUS, max 2 => |k| {
-        let _unused = (DesiredAccess, ObjectType, AccessMode);
+        let _ = (DesiredAccess, ObjectType, AccessMode);
         k.object_reference(Object as usize);
         STATUS_SUCCESS
     }
 
-    /// Gives a reference back. At or below DISPATCH_LEVEL; the last one of a file object at PASSIVE_LEVEL.
+    /// Gives a reference back. At or below `DISPATCH_LEVEL`; the last one of a file object at `PASSIVE_LEVEL`.
     fn ObfDereferenceObject(Object: PVOID) -> LONG_PTR, max 2 => |k| {
         dereference(k, Object)
     }
 
     /// Gives a reference back. As [`ObfDereferenceObject`].
     fn ObfDereferenceObjectWithTag(Object: PVOID, Tag: ULONG) -> LONG_PTR, max 2 => |k| {
-        let _tag = Tag;
+        let _ = Tag;
         dereference(k, Object)
     }
 
-    /// Gives a reference back; deletion happens later on a worker. At or below DISPATCH_LEVEL.
+    /// Gives a reference back; deletion happens later on a worker. At or below `DISPATCH_LEVEL`.
     fn ObDereferenceObjectDeferDelete(Object: PVOID), max 2 => |k| {
         k.object_dereference(Object as usize);
     }
 
-    /// Opens a handle to an object. At PASSIVE_LEVEL.
+    /// Opens a handle to an object. At `PASSIVE_LEVEL`.
     fn ObOpenObjectByPointer(Object: PVOID, HandleAttributes: ULONG, PassedAccessState: PACCESS_STATE, DesiredAccess: ACCESS_MASK, ObjectType: POBJECT_TYPE, AccessMode: KPROCESSOR_MODE, Handle: PHANDLE) -> NTSTATUS, max 0 => |k| {
-        let _unused = (PassedAccessState, ObjectType);
+        let _ = (PassedAccessState, ObjectType);
         if AccessMode != 0 || HandleAttributes & OBJ_FORCE_ACCESS_CHECK != 0 {
             let security = k.device_security(Object as usize);
             if security.is_some_and(|security| security.check(&k.token(), DesiredAccess).is_none()) {
@@ -117,14 +117,14 @@ routines! {
         STATUS_SUCCESS
     }
 
-    /// Name of an object. At PASSIVE_LEVEL. STATUS_INFO_LENGTH_MISMATCH with the length needed when the buffer is too
+    /// Name of an object. At `PASSIVE_LEVEL`. `STATUS_INFO_LENGTH_MISMATCH` with the length needed when the buffer is too
     /// short; an object without a name has an empty one.
     fn ObQueryNameString(Object: PVOID, ObjectNameInfo: POBJECT_NAME_INFORMATION, Length: ULONG, ReturnLength: PULONG) -> NTSTATUS, max 0 => |k| {
         let name = k.object_name(Object as usize);
         name_information(&name, ObjectNameInfo, Length, ReturnLength)
     }
 
-    /// Opens a symbolic link. At PASSIVE_LEVEL.
+    /// Opens a symbolic link. At `PASSIVE_LEVEL`.
     fn ZwOpenSymbolicLinkObject(LinkHandle: PHANDLE, DesiredAccess: ACCESS_MASK, ObjectAttributes: POBJECT_ATTRIBUTES) -> NTSTATUS, max 0 => |k| {
         let given = match attributes(ObjectAttributes) {
             Ok(given) => given,
@@ -139,7 +139,7 @@ routines! {
         STATUS_SUCCESS
     }
 
-    /// Target of a symbolic link. At PASSIVE_LEVEL. STATUS_BUFFER_TOO_SMALL with the length needed.
+    /// Target of a symbolic link. At `PASSIVE_LEVEL`. `STATUS_BUFFER_TOO_SMALL` with the length needed.
     fn ZwQuerySymbolicLinkObject(LinkHandle: HANDLE, LinkTarget: PUNICODE_STRING, ReturnedLength: PULONG) -> NTSTATUS, max 0 => |k| {
         let Some(entry) = k.handle_entry(LinkHandle) else { return STATUS_INVALID_HANDLE };
         if k.object_kind(entry.object) != Some(ObjectKind::Link) {

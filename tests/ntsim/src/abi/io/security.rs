@@ -37,7 +37,7 @@ fn acl_bytes(acl: PACL) -> Option<Vec<u8>> {
 
 /// Reads a descriptor in either form.
 fn descriptor(address: PSECURITY_DESCRIPTOR) -> Option<SecurityDescriptor> {
-    let control = get(address.cast::<u8>().wrapping_add(2).cast::<u16>().cast_const())?;
+    let control = get((address as usize + 2) as *const u16)?;
     let base = address as usize;
     let field = |at: usize, relative: usize| -> usize {
         if control & SE_SELF_RELATIVE_BIT == 0 {
@@ -97,7 +97,7 @@ impl Kernel {
 routines! {
     /// Initialises an absolute descriptor. Any IRQL.
     fn RtlCreateSecurityDescriptor(SecurityDescriptor: PSECURITY_DESCRIPTOR, Revision: ULONG) -> NTSTATUS, max 2 => |k| {
-        let _world = k;
+        let _ = k;
         if Revision != 1 {
             return STATUS_UNKNOWN_REVISION;
         }
@@ -107,9 +107,9 @@ routines! {
         STATUS_SUCCESS
     }
 
-    /// Sets the DACL of an absolute descriptor; the list is not copied. At or below APC_LEVEL.
+    /// Sets the DACL of an absolute descriptor; the list is not copied. At or below `APC_LEVEL`.
     fn RtlSetDaclSecurityDescriptor(SecurityDescriptor: PSECURITY_DESCRIPTOR, DaclPresent: BOOLEAN, Dacl: PACL, DaclDefaulted: BOOLEAN) -> NTSTATUS, max 1 => |k| {
-        let _unused = (k, DaclDefaulted);
+        let _ = (k, DaclDefaulted);
         let at = SecurityDescriptor as usize;
         let control = get((at + 2) as *const u16).unwrap_or(0);
         if control & SE_SELF_RELATIVE_BIT != 0 {
@@ -123,19 +123,19 @@ routines! {
 
     /// Whether a descriptor can be read. Any IRQL at which it is resident.
     fn RtlValidSecurityDescriptor(SecurityDescriptor: PSECURITY_DESCRIPTOR) -> BOOLEAN, max 1 => |k| {
-        let _world = k;
+        let _ = k;
         BOOLEAN::from(descriptor(SecurityDescriptor).is_some())
     }
 
     /// Length of a descriptor in self-relative form.
     fn RtlLengthSecurityDescriptor(SecurityDescriptor: PSECURITY_DESCRIPTOR) -> ULONG, max 1 => |k| {
-        let _world = k;
+        let _ = k;
         descriptor(SecurityDescriptor).map_or(0, |found| ULONG::try_from(found.to_bytes().len()).unwrap_or(0))
     }
 
-    /// Copies a descriptor into self-relative form; STATUS_BUFFER_TOO_SMALL with the length needed.
+    /// Copies a descriptor into self-relative form; `STATUS_BUFFER_TOO_SMALL` with the length needed.
     fn RtlAbsoluteToSelfRelativeSD(AbsoluteSecurityDescriptor: PSECURITY_DESCRIPTOR, SelfRelativeSecurityDescriptor: PSECURITY_DESCRIPTOR, BufferLength: PULONG) -> NTSTATUS, max 1 => |k| {
-        let _world = k;
+        let _ = k;
         let Some(found) = descriptor(AbsoluteSecurityDescriptor) else { return STATUS_INVALID_SECURITY_DESCR };
         let bytes = found.to_bytes();
         let room = get(BufferLength.cast_const()).unwrap_or(0) as usize;
@@ -147,9 +147,9 @@ routines! {
         STATUS_SUCCESS
     }
 
-    /// Initialises an empty list. At or below APC_LEVEL.
+    /// Initialises an empty list. At or below `APC_LEVEL`.
     fn RtlCreateAcl(Acl: PACL, AclLength: ULONG, AclRevision: ULONG) -> NTSTATUS, max 1 => |k| {
-        let _world = k;
+        let _ = k;
         let (Ok(size), Ok(revision)) = (u16::try_from(AclLength), u8::try_from(AclRevision)) else {
             return STATUS_INVALID_PARAMETER;
         };
@@ -160,33 +160,33 @@ routines! {
         STATUS_SUCCESS
     }
 
-    /// Adds an entry that grants. At or below APC_LEVEL. STATUS_ALLOTTED_SPACE_EXCEEDED when the list is full.
+    /// Adds an entry that grants. At or below `APC_LEVEL`. `STATUS_ALLOTTED_SPACE_EXCEEDED` when the list is full.
     fn RtlAddAccessAllowedAce(Acl: PACL, AceRevision: ULONG, AccessMask: ACCESS_MASK, Sid: PSID) -> NTSTATUS, max 1 => |k| {
-        let _unused = (k, AceRevision);
+        let _ = (k, AceRevision);
         add_ace(Acl, true, 0, AccessMask, Sid)
     }
 
-    /// Adds an entry that grants, with inheritance flags. At or below APC_LEVEL.
+    /// Adds an entry that grants, with inheritance flags. At or below `APC_LEVEL`.
     fn RtlAddAccessAllowedAceEx(Acl: PACL, AceRevision: ULONG, AceFlags: ULONG, AccessMask: ACCESS_MASK, Sid: PSID) -> NTSTATUS, max 1 => |k| {
-        let _unused = (k, AceRevision);
+        let _ = (k, AceRevision);
         add_ace(Acl, true, AceFlags, AccessMask, Sid)
     }
 
     /// Length of an identifier.
     fn RtlLengthSid(Sid: PSID) -> ULONG, max 2 => |k| {
-        let _world = k;
+        let _ = k;
         ULONG::try_from(sid_length(Sid)).unwrap_or(0)
     }
 
     /// Bytes that an identifier with so many sub-authorities takes.
     fn RtlLengthRequiredSid(SubAuthorityCount: ULONG) -> ULONG, max 2 => |k| {
-        let _world = k;
+        let _ = k;
         8 + 4 * SubAuthorityCount
     }
 
     /// Initialises an identifier; its sub-authorities are to be set.
     fn RtlInitializeSid(Sid: PSID, IdentifierAuthority: PSID_IDENTIFIER_AUTHORITY, SubAuthorityCount: UCHAR) -> NTSTATUS, max 2 => |k| {
-        let _world = k;
+        let _ = k;
         if SubAuthorityCount > 15 {
             return STATUS_INVALID_PARAMETER;
         }
@@ -199,23 +199,23 @@ routines! {
 
     /// Address of a sub-authority.
     fn RtlSubAuthoritySid(Sid: PSID, SubAuthority: ULONG) -> PULONG, max 2 => |k| {
-        let _world = k;
+        let _ = k;
         Sid.cast::<u8>().wrapping_add(8 + 4 * SubAuthority as usize).cast()
     }
 
     /// Whether two identifiers are equal.
     fn RtlEqualSid(Sid1: PSID, Sid2: PSID) -> BOOLEAN, max 2 => |k| {
-        let _world = k;
+        let _ = k;
         BOOLEAN::from(sid(Sid1).is_some() && sid(Sid1) == sid(Sid2))
     }
 
     /// Whether an identifier can be read.
     fn RtlValidSid(Sid: PSID) -> BOOLEAN, max 2 => |k| {
-        let _world = k;
+        let _ = k;
         BOOLEAN::from(sid(Sid).is_some())
     }
 
-    /// Replaces the DACL (and owner) of the device behind a handle. At PASSIVE_LEVEL.
+    /// Replaces the DACL (and owner) of the device behind a handle. At `PASSIVE_LEVEL`.
     fn ZwSetSecurityObject(Handle: HANDLE, SecurityInformation: SECURITY_INFORMATION, SecurityDescriptor: PSECURITY_DESCRIPTOR) -> NTSTATUS, max 0 => |k| {
         let Some(entry) = k.handle_entry(Handle) else { return STATUS_INVALID_HANDLE };
         let Some(found) = descriptor(SecurityDescriptor) else { return STATUS_INVALID_SECURITY_DESCR };
@@ -239,37 +239,37 @@ routines! {
         if set.is_some() { STATUS_SUCCESS } else { STATUS_OBJECT_TYPE_MISMATCH }
     }
 
-    /// Token of a process, with a reference for the caller. At PASSIVE_LEVEL. Weaker than Windows: a process is the
+    /// Token of a process, with a reference for the caller. At `PASSIVE_LEVEL`. Weaker than Windows: a process is the
     /// current thread's program.
     fn PsReferencePrimaryToken(Process: PEPROCESS) -> HANDLE, max 0 => |k| {
-        let _process = Process;
+        let _ = Process;
         k.token_object() as HANDLE
     }
 
-    /// Gives the reference back. At or below DISPATCH_LEVEL.
+    /// Gives the reference back. At or below `DISPATCH_LEVEL`.
     fn PsDereferencePrimaryToken(PrimaryToken: PACCESS_TOKEN), max 2 => |k| {
         k.object_dereference(PrimaryToken as usize);
     }
 
-    /// Token that a thread impersonates: never one in the model, so NULL. At PASSIVE_LEVEL.
+    /// Token that a thread impersonates: never one in the model, so NULL. At `PASSIVE_LEVEL`.
     fn PsReferenceImpersonationToken(Thread: PETHREAD, CopyOnOpen: PBOOLEAN, EffectiveOnly: PBOOLEAN, ImpersonationLevel: PSECURITY_IMPERSONATION_LEVEL) -> PACCESS_TOKEN, max 0 => |k| {
-        let _unused = (k, Thread, CopyOnOpen, EffectiveOnly, ImpersonationLevel);
+        let _ = (k, Thread, CopyOnOpen, EffectiveOnly, ImpersonationLevel);
         std::ptr::null_mut()
     }
 
-    /// Gives the reference back. At or below DISPATCH_LEVEL.
+    /// Gives the reference back. At or below `DISPATCH_LEVEL`.
     fn PsDereferenceImpersonationToken(ImpersonationToken: PACCESS_TOKEN), max 2 => |k| {
         if !ImpersonationToken.is_null() {
             k.object_dereference(ImpersonationToken as usize);
         }
     }
 
-    /// Whether the Administrators group is in a token. At PASSIVE_LEVEL.
+    /// Whether the Administrators group is in a token. At `PASSIVE_LEVEL`.
     fn SeTokenIsAdmin(Token: PACCESS_TOKEN) -> BOOLEAN, max 0 => |k| {
         BOOLEAN::from(k.token_at(Token as usize).is_some_and(|token| token.is_admin()))
     }
 
-    /// Captures the tokens of the current thread. At PASSIVE_LEVEL.
+    /// Captures the tokens of the current thread. At `PASSIVE_LEVEL`.
     fn SeCaptureSubjectContext(SubjectContext: PSECURITY_SUBJECT_CONTEXT), max 0 => |k| {
         let context = SECURITY_SUBJECT_CONTEXT {
             PrimaryToken: k.token_object() as PACCESS_TOKEN,
@@ -278,26 +278,26 @@ routines! {
         put(SubjectContext, context);
     }
 
-    /// Gives the captured tokens back. At PASSIVE_LEVEL.
+    /// Gives the captured tokens back. At `PASSIVE_LEVEL`.
     fn SeReleaseSubjectContext(SubjectContext: PSECURITY_SUBJECT_CONTEXT), max 0 => |k| {
         if let Some(context) = get(SubjectContext.cast_const()) {
             k.object_dereference(context.PrimaryToken as usize);
         }
     }
 
-    /// Does nothing: tokens do not change in the model. At PASSIVE_LEVEL.
+    /// Does nothing: tokens do not change in the model. At `PASSIVE_LEVEL`.
     fn SeLockSubjectContext(SubjectContext: PSECURITY_SUBJECT_CONTEXT), max 0 => |k| {
-        let _unused = (k, SubjectContext);
+        let _ = (k, SubjectContext);
     }
 
-    /// Does nothing: tokens do not change in the model. At PASSIVE_LEVEL.
+    /// Does nothing: tokens do not change in the model. At `PASSIVE_LEVEL`.
     fn SeUnlockSubjectContext(SubjectContext: PSECURITY_SUBJECT_CONTEXT), max 0 => |k| {
-        let _unused = (k, SubjectContext);
+        let _ = (k, SubjectContext);
     }
 
-    /// Whether a descriptor grants access to the captured token. At PASSIVE_LEVEL. Kernel mode gets everything.
+    /// Whether a descriptor grants access to the captured token. At `PASSIVE_LEVEL`. Kernel mode gets everything.
     fn SeAccessCheck(SecurityDescriptor: PSECURITY_DESCRIPTOR, SubjectSecurityContext: PSECURITY_SUBJECT_CONTEXT, SubjectContextLocked: BOOLEAN, DesiredAccess: ACCESS_MASK, PreviouslyGrantedAccess: ACCESS_MASK, Privileges: *mut PPRIVILEGE_SET, GenericMapping: PGENERIC_MAPPING, AccessMode: KPROCESSOR_MODE, GrantedAccess: PACCESS_MASK, AccessStatus: PNTSTATUS) -> BOOLEAN, max 0 => |k| {
-        let _unused = (SubjectContextLocked, GenericMapping);
+        let _ = (SubjectContextLocked, GenericMapping);
         put(Privileges, std::ptr::null_mut());
         let token = get(SubjectSecurityContext.cast_const()).and_then(|context| k.token_at(context.PrimaryToken as usize));
         let granted = if AccessMode == 0 {
@@ -310,9 +310,9 @@ routines! {
         BOOLEAN::from(granted.is_some())
     }
 
-    /// Whether the current thread holds a privilege: administrators and SYSTEM hold all of them. At PASSIVE_LEVEL.
+    /// Whether the current thread holds a privilege: administrators and SYSTEM hold all of them. At `PASSIVE_LEVEL`.
     fn SeSinglePrivilegeCheck(PrivilegeValue: LUID, PreviousMode: KPROCESSOR_MODE) -> BOOLEAN, max 0 => |k| {
-        let _privilege = PrivilegeValue;
+        let _ = PrivilegeValue;
         BOOLEAN::from(PreviousMode == 0 || k.token().is_admin())
     }
 }

@@ -11,12 +11,14 @@ use crate::abi::*;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 macro_rules! view {
-    ($(#[doc = $doc:literal])+ $view:ident of $ty:ty { $($get:ident $set:ident $($path:ident).+: $fty:ty;)* }) => {
+    ($(#[doc = $doc:literal])+ $view:ident of $ty:ty {
+        get { $($get:ident $($from:ident).+: $got:ty;)* }
+        set { $($set:ident $($to:ident).+: $given:ty;)* }
+    }) => {
         $(#[doc = $doc])+
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub(crate) struct $view(usize);
 
-        #[allow(dead_code, reason = "every view offers its whole object")]
         impl $view {
             /// A view of an address that the caller took from the world's tables or has just allocated.
             pub(crate) fn at(addr: usize) -> Self {
@@ -28,20 +30,22 @@ macro_rules! view {
             }
             /// The pointer that drivers see.
             pub(crate) fn ptr(self) -> *mut $ty {
-                self.0 as *mut $ty
+                self.addr() as *mut $ty
             }
             $(
-                pub(crate) fn $get(self) -> $fty {
+                pub(crate) fn $get(self) -> $got {
                     let object = self.ptr();
                     // SAFETY: invariant of the module: the object is alive memory of this type.
-                    let field: *mut $fty = unsafe { &raw mut (*object).$($path).+ };
+                    let field: *mut $got = unsafe { &raw mut (*object).$($from).+ };
                     // SAFETY: as above; the field is plain data.
                     unsafe { field.read() }
                 }
-                pub(crate) fn $set(self, value: $fty) {
+            )*
+            $(
+                pub(crate) fn $set(self, value: $given) {
                     let object = self.ptr();
                     // SAFETY: invariant of the module.
-                    let field: *mut $fty = unsafe { &raw mut (*object).$($path).+ };
+                    let field: *mut $given = unsafe { &raw mut (*object).$($to).+ };
                     // SAFETY: as above; the ownership rules make this thread the only writer.
                     unsafe { field.write(value) }
                 }
@@ -53,124 +57,190 @@ macro_rules! view {
 view! {
     /// An `IRP`.
     Irp of IRP {
-        kind set_kind Type: CSHORT;
-        size set_size Size: USHORT;
-        mdl set_mdl MdlAddress: PMDL;
-        flags set_flags Flags: ULONG;
-        system_buffer set_system_buffer AssociatedIrp.SystemBuffer: PVOID;
-        thread_list set_thread_list ThreadListEntry: LIST_ENTRY;
-        status set_status IoStatus.__bindgen_anon_1.Status: NTSTATUS;
-        information set_information IoStatus.Information: ULONG_PTR;
-        requestor_mode set_requestor_mode RequestorMode: KPROCESSOR_MODE;
-        pending_returned set_pending_returned PendingReturned: BOOLEAN;
-        stack_count set_stack_count StackCount: CHAR;
-        current_location set_current_location CurrentLocation: CHAR;
-        cancel_irql set_cancel_irql CancelIrql: KIRQL;
-        user_iosb set_user_iosb UserIosb: PIO_STATUS_BLOCK;
-        user_event set_user_event UserEvent: PKEVENT;
-        user_buffer set_user_buffer UserBuffer: PVOID;
-        thread set_thread Tail.Overlay.Thread: PETHREAD;
-        current_stack set_current_stack Tail.Overlay.__bindgen_anon_2.__bindgen_anon_1.CurrentStackLocation: PIO_STACK_LOCATION;
-        original_file set_original_file Tail.Overlay.OriginalFileObject: PFILE_OBJECT;
+        get {
+            mdl MdlAddress: PMDL;
+            flags Flags: ULONG;
+            system_buffer AssociatedIrp.SystemBuffer: PVOID;
+            status IoStatus.__bindgen_anon_1.Status: NTSTATUS;
+            information IoStatus.Information: ULONG_PTR;
+            stack_count StackCount: CHAR;
+            current_location CurrentLocation: CHAR;
+            thread Tail.Overlay.Thread: PETHREAD;
+            current_stack Tail.Overlay.__bindgen_anon_2.__bindgen_anon_1.CurrentStackLocation: PIO_STACK_LOCATION;
+        }
+        set {
+            set_kind Type: CSHORT;
+            set_size Size: USHORT;
+            set_mdl MdlAddress: PMDL;
+            set_flags Flags: ULONG;
+            set_system_buffer AssociatedIrp.SystemBuffer: PVOID;
+            set_thread_list ThreadListEntry: LIST_ENTRY;
+            set_status IoStatus.__bindgen_anon_1.Status: NTSTATUS;
+            set_information IoStatus.Information: ULONG_PTR;
+            set_requestor_mode RequestorMode: KPROCESSOR_MODE;
+            set_pending_returned PendingReturned: BOOLEAN;
+            set_stack_count StackCount: CHAR;
+            set_current_location CurrentLocation: CHAR;
+            set_cancel_irql CancelIrql: KIRQL;
+            set_user_iosb UserIosb: PIO_STATUS_BLOCK;
+            set_user_event UserEvent: PKEVENT;
+            set_user_buffer UserBuffer: PVOID;
+            set_thread Tail.Overlay.Thread: PETHREAD;
+            set_current_stack Tail.Overlay.__bindgen_anon_2.__bindgen_anon_1.CurrentStackLocation: PIO_STACK_LOCATION;
+            set_original_file Tail.Overlay.OriginalFileObject: PFILE_OBJECT;
+        }
     }
 }
 
 view! {
     /// An `IO_STACK_LOCATION`.
     Stack of IO_STACK_LOCATION {
-        major set_major MajorFunction: UCHAR;
-        minor set_minor MinorFunction: UCHAR;
-        flags set_flags Flags: UCHAR;
-        control set_control Control: UCHAR;
-        device set_device DeviceObject: PDEVICE_OBJECT;
-        file set_file FileObject: PFILE_OBJECT;
-        routine set_routine CompletionRoutine: PIO_COMPLETION_ROUTINE;
-        context set_context Context: PVOID;
+        get {
+            major MajorFunction: UCHAR;
+            minor MinorFunction: UCHAR;
+            flags Flags: UCHAR;
+            control Control: UCHAR;
+            device DeviceObject: PDEVICE_OBJECT;
+            file FileObject: PFILE_OBJECT;
+            routine CompletionRoutine: PIO_COMPLETION_ROUTINE;
+            context Context: PVOID;
+        }
+        set {
+            set_major MajorFunction: UCHAR;
+            set_minor MinorFunction: UCHAR;
+            set_flags Flags: UCHAR;
+            set_control Control: UCHAR;
+            set_device DeviceObject: PDEVICE_OBJECT;
+            set_file FileObject: PFILE_OBJECT;
+            set_routine CompletionRoutine: PIO_COMPLETION_ROUTINE;
+            set_context Context: PVOID;
+        }
     }
 }
 
 view! {
     /// A `DEVICE_OBJECT`.
     Device of DEVICE_OBJECT {
-        kind set_kind Type: CSHORT;
-        size set_size Size: USHORT;
-        reference_count set_reference_count ReferenceCount: LONG;
-        driver set_driver DriverObject: PDRIVER_OBJECT;
-        next set_next NextDevice: PDEVICE_OBJECT;
-        attached set_attached AttachedDevice: PDEVICE_OBJECT;
-        flags set_flags Flags: ULONG;
-        characteristics set_characteristics Characteristics: ULONG;
-        vpb set_vpb Vpb: PVPB;
-        extension set_extension DeviceExtension: PVOID;
-        device_type set_device_type DeviceType: ULONG;
-        stack_size set_stack_size StackSize: CCHAR;
-        alignment set_alignment AlignmentRequirement: ULONG;
-        sector_size set_sector_size SectorSize: USHORT;
-        object_extension set_object_extension DeviceObjectExtension: *mut _DEVOBJ_EXTENSION;
+        get {
+            reference_count ReferenceCount: LONG;
+            driver DriverObject: PDRIVER_OBJECT;
+            next NextDevice: PDEVICE_OBJECT;
+            attached AttachedDevice: PDEVICE_OBJECT;
+            flags Flags: ULONG;
+            characteristics Characteristics: ULONG;
+            vpb Vpb: PVPB;
+            stack_size StackSize: CCHAR;
+            alignment AlignmentRequirement: ULONG;
+            sector_size SectorSize: USHORT;
+        }
+        set {
+            set_kind Type: CSHORT;
+            set_size Size: USHORT;
+            set_reference_count ReferenceCount: LONG;
+            set_driver DriverObject: PDRIVER_OBJECT;
+            set_next NextDevice: PDEVICE_OBJECT;
+            set_attached AttachedDevice: PDEVICE_OBJECT;
+            set_flags Flags: ULONG;
+            set_characteristics Characteristics: ULONG;
+            set_vpb Vpb: PVPB;
+            set_extension DeviceExtension: PVOID;
+            set_device_type DeviceType: ULONG;
+            set_stack_size StackSize: CCHAR;
+            set_alignment AlignmentRequirement: ULONG;
+            set_sector_size SectorSize: USHORT;
+            set_object_extension DeviceObjectExtension: *mut _DEVOBJ_EXTENSION;
+        }
     }
 }
 
 view! {
     /// A `DRIVER_OBJECT`.
     Driver of DRIVER_OBJECT {
-        kind set_kind Type: CSHORT;
-        size set_size Size: CSHORT;
-        first_device set_first_device DeviceObject: PDEVICE_OBJECT;
-        flags set_flags Flags: ULONG;
-        extension set_extension DriverExtension: PDRIVER_EXTENSION;
-        name set_name DriverName: UNICODE_STRING;
-        unload set_unload DriverUnload: PDRIVER_UNLOAD;
-        majors set_majors MajorFunction: [PDRIVER_DISPATCH; 28];
+        get {
+            first_device DeviceObject: PDEVICE_OBJECT;
+            extension DriverExtension: PDRIVER_EXTENSION;
+            unload DriverUnload: PDRIVER_UNLOAD;
+            majors MajorFunction: [PDRIVER_DISPATCH; 28];
+        }
+        set {
+            set_kind Type: CSHORT;
+            set_size Size: CSHORT;
+            set_first_device DeviceObject: PDEVICE_OBJECT;
+            set_extension DriverExtension: PDRIVER_EXTENSION;
+            set_name DriverName: UNICODE_STRING;
+        }
     }
 }
 
 view! {
     /// A `DRIVER_EXTENSION`.
     DriverExtension of DRIVER_EXTENSION {
-        driver set_driver DriverObject: PDRIVER_OBJECT;
-        add_device set_add_device AddDevice: PDRIVER_ADD_DEVICE;
-        service set_service ServiceKeyName: UNICODE_STRING;
+        get {
+            add_device AddDevice: PDRIVER_ADD_DEVICE;
+        }
+        set {
+            set_driver DriverObject: PDRIVER_OBJECT;
+            set_service ServiceKeyName: UNICODE_STRING;
+        }
     }
 }
 
 view! {
     /// A `FILE_OBJECT`.
     File of FILE_OBJECT {
-        kind set_kind Type: CSHORT;
-        size set_size Size: CSHORT;
-        device set_device DeviceObject: PDEVICE_OBJECT;
-        vpb set_vpb Vpb: PVPB;
-        fs_context set_fs_context FsContext: PVOID;
-        read_access set_read_access ReadAccess: BOOLEAN;
-        write_access set_write_access WriteAccess: BOOLEAN;
-        flags set_flags Flags: ULONG;
-        name set_name FileName: UNICODE_STRING;
-        position set_position CurrentByteOffset.QuadPart: LONGLONG;
+        get {
+            device DeviceObject: PDEVICE_OBJECT;
+            flags Flags: ULONG;
+            name FileName: UNICODE_STRING;
+            position CurrentByteOffset.QuadPart: LONGLONG;
+        }
+        set {
+            set_kind Type: CSHORT;
+            set_size Size: CSHORT;
+            set_device DeviceObject: PDEVICE_OBJECT;
+            set_vpb Vpb: PVPB;
+            set_read_access ReadAccess: BOOLEAN;
+            set_write_access WriteAccess: BOOLEAN;
+            set_flags Flags: ULONG;
+            set_name FileName: UNICODE_STRING;
+            set_position CurrentByteOffset.QuadPart: LONGLONG;
+        }
     }
 }
 
 view! {
     /// A `VPB`.
     Vpb of VPB {
-        kind set_kind Type: CSHORT;
-        size set_size Size: CSHORT;
-        flags set_flags Flags: USHORT;
-        device set_device DeviceObject: PDEVICE_OBJECT;
-        real_device set_real_device RealDevice: PDEVICE_OBJECT;
-        reference_count set_reference_count ReferenceCount: ULONG;
+        get {
+            flags Flags: USHORT;
+            device DeviceObject: PDEVICE_OBJECT;
+        }
+        set {
+            set_kind Type: CSHORT;
+            set_size Size: CSHORT;
+            set_flags Flags: USHORT;
+            set_device DeviceObject: PDEVICE_OBJECT;
+            set_real_device RealDevice: PDEVICE_OBJECT;
+        }
     }
 }
 
 view! {
     /// An `MDL`.
     MdlView of MDL {
-        next set_next Next: PMDL;
-        size_field set_size_field Size: CSHORT;
-        flags set_flags MdlFlags: CSHORT;
-        mapped set_mapped MappedSystemVa: PVOID;
-        start set_start StartVa: PVOID;
-        byte_count set_byte_count ByteCount: ULONG;
-        byte_offset set_byte_offset ByteOffset: ULONG;
+        get {
+            start StartVa: PVOID;
+            byte_count ByteCount: ULONG;
+            byte_offset ByteOffset: ULONG;
+        }
+        set {
+            set_size_field Size: CSHORT;
+            set_flags MdlFlags: CSHORT;
+            set_mapped MappedSystemVa: PVOID;
+            set_start StartVa: PVOID;
+            set_byte_count ByteCount: ULONG;
+            set_byte_offset ByteOffset: ULONG;
+        }
     }
 }
 
@@ -200,24 +270,18 @@ impl Stack {
         // SAFETY: as above.
         unsafe { field.write(slots) }
     }
-
-    /// Clears everything but where the location is.
-    pub(crate) fn clear(self) {
-        // SAFETY: invariant of the module; all zeros is a value of every field.
-        unsafe { self.ptr().write_bytes(0, 1) }
-    }
 }
 
 impl Irp {
     /// The stack location of a level: 1 is the lowest device's.
     pub(crate) fn stack_at(self, location: i8) -> Stack {
         let index = usize::try_from(location).unwrap_or(1).saturating_sub(1);
-        Stack(self.0 + size_of::<IRP>() + index * size_of::<IO_STACK_LOCATION>())
+        Stack::at(self.0 + size_of::<IRP>() + index * size_of::<IO_STACK_LOCATION>())
     }
 
     /// The current location.
     pub(crate) fn stack(self) -> Stack {
-        Stack(self.current_stack() as usize)
+        Stack::at(self.current_stack() as usize)
     }
 
     fn cancel_cell(self) -> &'static AtomicU8 {

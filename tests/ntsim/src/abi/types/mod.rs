@@ -7,11 +7,9 @@
     non_camel_case_types,
     non_snake_case,
     non_upper_case_globals,
-    unreachable_pub,
     clippy::pub_underscore_fields,
-    clippy::struct_field_names,
     clippy::wildcard_imports,
-    clippy::upper_case_acronyms,
+    clippy::unreadable_literal,
     reason = "names, types and layouts are the kernel's; the driver documentation describes them"
 )]
 
