@@ -23,7 +23,7 @@ macro_rules! routines {
         )+
 
         /// The same routines under the calling convention of a Windows image.
-        pub mod win64 {
+        pub(crate) mod win64 {
             use super::*;
             $(
                 $(#[doc = $doc])+
@@ -35,6 +35,9 @@ macro_rules! routines {
     };
 }
 pub(crate) use routines;
+
+/// An argument that the model has no use for.
+pub(crate) fn ignored<T>(_argument: T) {}
 
 /// The way into the simulator: allocations become the host's, the driver's stack is measured, the IRQL is checked,
 /// another thread may run.

@@ -11,7 +11,6 @@ pub enum SchedulerKind {
 
 /// The choices of a [`WorldBuilder`](crate::WorldBuilder).
 #[derive(Debug, Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "independent switches, each named")]
 pub struct Config {
     /// Seed of every random stream.
     pub seed: u64,

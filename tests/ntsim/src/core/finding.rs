@@ -97,7 +97,7 @@ rules! {
     DeviceDeletedInFlight,
     /// A device was detached or deleted outside REMOVE.
     DeviceDeleteOutsideRemove,
-    /// The status of a PnP minor that the driver does not know was changed.
+    /// The status of a `PnP` minor that the driver does not know was changed.
     PnpStatusChanged,
     /// An object reference or handle was used after it was given up.
     ObjectReference,

@@ -148,6 +148,7 @@ impl Kernel {
     }
 
     /// The current thread has taken a lock.
+    #[expect(clippy::unused_self, reason = "the thread belongs to this world")]
     pub(crate) fn note_acquired(&self, lock: HeldLock) {
         tls::with_thread(|thread| thread.held().push(lock));
     }
@@ -166,6 +167,7 @@ impl Kernel {
     }
 
     /// The number of the current simulated thread; zero on the host's own.
+    #[expect(clippy::unused_self, reason = "the thread belongs to this world")]
     pub(crate) fn thread_number(&self) -> u64 {
         tls::with_thread(|thread| thread.id().0).unwrap_or(0)
     }

@@ -1,7 +1,7 @@
 //! The core of a world: scheduler, clock, threads, findings, pool.
 //!
 //! [`Kernel`] is the state of one world, shared by everything that runs in it. [`World`] is the host's handle on it.
-//! The other parts of the simulator (I/O, objects, PnP, storage) keep their state in fields of `Kernel` and are built
+//! The other parts of the simulator (I/O, objects, `PnP`, storage) keep their state in fields of `Kernel` and are built
 //! on what this module offers: [`Kernel::preempt`], [`Kernel::block`], [`Kernel::wake`], [`Kernel::spawn`],
 //! [`Kernel::dpc`], [`Kernel::at`], [`Kernel::call_driver`], [`Kernel::finding`].
 

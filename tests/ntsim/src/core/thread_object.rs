@@ -56,6 +56,7 @@ impl Kernel {
         tls::with_thread(|thread| thread.stack.limit.load(Ordering::Relaxed)).unwrap_or(self.config.kernel_stack)
     }
 
+    #[expect(clippy::unused_self, reason = "the thread belongs to this world")]
     /// Runs `f`, which calls the driver, on a new stack segment of `size` bytes; on the current one with `None`.
     pub(crate) fn with_stack_of(&self, size: Option<usize>, f: impl FnOnce()) {
         let Some(size) = size else { return f() };

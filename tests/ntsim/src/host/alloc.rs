@@ -31,6 +31,11 @@ fn underlying(layout: Layout) -> Option<Layout> {
     Layout::from_size_align(size, align).ok()
 }
 
+/// The word in front of a block; aligned, because blocks and prefixes are multiples of 16 bytes or of their alignment.
+fn owner_word(block: *mut u8) -> *mut usize {
+    block.wrapping_sub(size_of::<usize>()).cast()
+}
+
 /// Allocates from the system and writes `owner` in front of the block; null when there is no memory.
 pub(super) fn allocate(layout: Layout, owner: usize) -> *mut u8 {
     let Some(whole) = underlying(layout) else { return std::ptr::null_mut() };
@@ -41,7 +46,7 @@ pub(super) fn allocate(layout: Layout, owner: usize) -> *mut u8 {
     }
     let block = base.wrapping_add(prefix(layout.align()));
     // SAFETY: the word in front of the block is inside the allocation: the prefix is at least 16 bytes long.
-    unsafe { block.cast::<usize>().sub(1).write(owner) };
+    unsafe { owner_word(block).write(owner) };
     block
 }
 
@@ -66,7 +71,7 @@ unsafe impl GlobalAlloc for OwnedAllocator {
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: first invariant of the module: the owner word precedes every block.
-        let owner = unsafe { block.cast::<usize>().sub(1).read() };
+        let owner = unsafe { owner_word(block).read() };
         let kernel = std::ptr::with_exposed_provenance::<Kernel>(owner);
         // SAFETY: first invariant of the module: the owner is zero or a world that still lives.
         match unsafe { kernel.as_ref() } {

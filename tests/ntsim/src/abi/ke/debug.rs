@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-use crate::abi::routine::{enter, routines};
+use crate::abi::routine::{enter, ignored, routines};
 use crate::abi::*;
 use crate::core::{Kernel, Rule};
 
@@ -52,7 +52,7 @@ routines! {
 
     /// DbgPrint with a component and a level.
     fn DbgPrintEx(ComponentId: ULONG, Level: ULONG, Format: PCSTR) -> ULONG, max 15 => |k| {
-        let _filter = (ComponentId, Level);
+        ignored((ComponentId, Level));
         print(k, Format)
     }
 

@@ -3,7 +3,7 @@
 use std::alloc::Layout;
 
 use super::mdl::{LOCKED, MAPPED, MdlRef, NONPAGED, PARTIAL, PARTIAL_MAPPED};
-use crate::abi::routine::routines;
+use crate::abi::routine::{ignored, routines};
 use crate::abi::*;
 use crate::core::{Kernel, Mapping, Rule, Shadow, Window, digest, real_address};
 use crate::host::arena::{self, Kind};
@@ -132,7 +132,7 @@ routines! {
     /// mapping ends with MmUnmapLockedPages, or when the pages are unlocked. `Priority` may carry MdlMappingNoWrite
     /// (then the mapping shows a private copy, compared when it ends) and must carry MdlMappingNoExecute.
     fn MmMapLockedPagesSpecifyCache(MemoryDescriptorList: PMDL, AccessMode: KPROCESSOR_MODE, CacheType: MEMORY_CACHING_TYPE, RequestedAddress: PVOID, BugCheckOnFailure: ULONG, Priority: ULONG) -> PVOID, max 2 => |k| {
-        let _kernel_mode = (CacheType, RequestedAddress);
+        ignored((CacheType, RequestedAddress));
         map(k, MdlRef::new(MemoryDescriptorList), AccessMode, BugCheckOnFailure, Priority)
     }
 
@@ -152,14 +152,14 @@ routines! {
     /// Maps the pages of an MDL into a reserved range; NULL only when the range is too small. At or below DISPATCH_LEVEL.
     /// Weaker than Windows: the mapping does not lie inside the range, so only the returned address is usable.
     fn MmMapLockedPagesWithReservedMapping(MappingAddress: PVOID, PoolTag: ULONG, MemoryDescriptorList: PMDL, CacheType: MEMORY_CACHING_TYPE) -> PVOID, max 2 => |k| {
-        let _cached = CacheType;
+        ignored(CacheType);
         map_reserved(k, MappingAddress, PoolTag, MdlRef::new(MemoryDescriptorList))
     }
 
     /// Ends a mapping in a reserved range. At or below DISPATCH_LEVEL. `BaseAddress` is what the mapping call returned
     /// or the start of the range.
     fn MmUnmapReservedMapping(BaseAddress: PVOID, PoolTag: ULONG, MemoryDescriptorList: PMDL), max 2 => |k| {
-        let _checked_when_mapped = (BaseAddress, PoolTag);
+        ignored((BaseAddress, PoolTag));
         let mdl = MdlRef::new(MemoryDescriptorList);
         mdl.change(0, MAPPED | PARTIAL_MAPPED);
         if !k.end_mapping(mdl.address()) {

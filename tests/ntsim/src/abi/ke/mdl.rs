@@ -4,7 +4,7 @@ use std::alloc::Layout;
 use std::sync::atomic::{AtomicI16, Ordering};
 
 use super::object::ObjectRef;
-use crate::abi::routine::routines;
+use crate::abi::routine::{ignored, routines};
 use crate::abi::*;
 use crate::core::{Kernel, Rule, real_address};
 use crate::host::arena::{self, Kind};
@@ -196,7 +196,7 @@ routines! {
     /// chain. NULL when there is no memory. At or below DISPATCH_LEVEL. The caller frees it with IoFreeMdl, unless the
     /// IRP's completion does.
     fn IoAllocateMdl(VirtualAddress: PVOID, Length: ULONG, SecondaryBuffer: BOOLEAN, ChargeQuota: BOOLEAN, Irp: PIRP) -> PMDL, max 2 => |k| {
-        let _quota = ChargeQuota;
+        ignored(ChargeQuota);
         let mdl = allocate(k, VirtualAddress, Length);
         if !mdl.is_null() {
             attach(Irp, mdl, SecondaryBuffer != 0);
@@ -226,7 +226,7 @@ routines! {
     /// Locks the pages of an MDL. At or below APC_LEVEL for pageable memory, else at or below DISPATCH_LEVEL. Weaker than
     /// Windows: never raises an exception, because a Rust driver could not catch it.
     fn MmProbeAndLockPages(MemoryDescriptorList: PMDL, AccessMode: KPROCESSOR_MODE, Operation: LOCK_OPERATION), max 2 => |k| {
-        let _mode = AccessMode;
+        ignored(AccessMode);
         lock(k, MdlRef::new(MemoryDescriptorList), Operation);
     }
 

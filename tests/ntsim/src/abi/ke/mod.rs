@@ -1,4 +1,8 @@
 //! Routines of the kernel core, the executive, memory and the run-time library.
+#![expect(
+    clippy::doc_markdown,
+    reason = "the types of the interface are one vocabulary; its names are not marked up in the contracts"
+)]
 
 mod debug;
 mod dpc;

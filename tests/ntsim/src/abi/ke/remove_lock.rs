@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::object::{ObjectRef, ObjectType};
-use crate::abi::routine::routines;
+use crate::abi::routine::{ignored, routines};
 use crate::abi::*;
 use crate::core::{Embedded, Kernel, Rule};
 
@@ -83,14 +83,14 @@ fn release_and_wait(kernel: &Kernel, lock: ObjectRef, tag: PVOID) {
 routines! {
     /// Initialises a remove lock in a device extension. At PASSIVE_LEVEL (documented), once per device.
     fn IoInitializeRemoveLockEx(Lock: PIO_REMOVE_LOCK, AllocateTag: ULONG, MaxLockedMinutes: ULONG, HighWatermark: ULONG, RemlockSize: ULONG), max 0 => |k| {
-        let _checked_builds = (AllocateTag, MaxLockedMinutes, HighWatermark);
+        ignored((AllocateTag, MaxLockedMinutes, HighWatermark));
         check_size(k, RemlockSize);
         initialize(k, ObjectRef::new(Lock));
     }
 
     /// Takes the lock; STATUS_DELETE_PENDING once it was waited for. At or below DISPATCH_LEVEL.
     fn IoAcquireRemoveLockEx(RemoveLock: PIO_REMOVE_LOCK, Tag: PVOID, File: PCSTR, Line: ULONG, RemlockSize: ULONG) -> NTSTATUS, max 2 => |k| {
-        let _where = (File, Line);
+        ignored((File, Line));
         check_size(k, RemlockSize);
         acquire(k, ObjectRef::new(RemoveLock), Tag)
     }

@@ -19,12 +19,9 @@ fn units<'a>(string: PCUNICODE_STRING) -> &'a [u16] {
 }
 
 fn terminated_len(source: PCWSTR) -> usize {
-    let mut len = 0;
-    // SAFETY: the documented contract: the source ends with a zero.
-    while unsafe { source.add(len).read() } != 0 {
-        len += 1;
-    }
-    len
+    // SAFETY: the documented contract: the source ends with a zero, so every unit up to that one can be read.
+    let unit = |at: usize| unsafe { source.wrapping_add(at).read() };
+    (0..MAX_BYTES).take_while(|&at| unit(at) != 0).count()
 }
 
 /// Upper case in the Basic Multilingual Plane, where it is one unit.
@@ -66,14 +63,14 @@ fn write(target: PUNICODE_STRING, at: usize, source: &[u16], cut: bool) -> bool 
         return false;
     }
     let count = source.len().min(room);
-    // SAFETY: the buffer holds `MaximumLength` bytes, and `at + count` units are within.
-    let start = unsafe { string.Buffer.add(at) };
-    // SAFETY: as above; source and destination may overlap, which `copy` allows.
+    let start = string.Buffer.wrapping_add(at);
+    // SAFETY: the buffer holds `MaximumLength` bytes, and `at + count` units are within; source and destination may
+    // overlap, which `copy` allows.
     unsafe { start.copy_from(source.as_ptr(), count) };
     string.Length = USHORT::try_from((at + count) * 2).unwrap_or(0);
     if count < room {
         // SAFETY: one more unit is within the buffer.
-        unsafe { start.add(count).write(0) };
+        unsafe { start.wrapping_add(count).write(0) };
     }
     fits
 }

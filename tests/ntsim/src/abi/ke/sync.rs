@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::object::{ObjectRef, ObjectType};
-use crate::abi::routine::routines;
+use crate::abi::routine::{ignored, routines};
 use crate::abi::*;
 use crate::core::{Kernel, Rule};
 
@@ -84,7 +84,7 @@ routines! {
     /// Signals an event and returns its previous state. At or below DISPATCH_LEVEL with `Wait` FALSE, at or below
     /// APC_LEVEL with `Wait` TRUE. Weaker than Windows: the priority boost does nothing.
     fn KeSetEvent(Event: PRKEVENT, Increment: KPRIORITY, Wait: BOOLEAN) -> LONG, max 2 => |k| {
-        let _boost = Increment;
+        ignored(Increment);
         if Wait != 0 && k.irql() > 1 {
             k.finding(Rule::IrqlTooHigh, "KeSetEvent with Wait above APC_LEVEL");
         }
@@ -117,7 +117,7 @@ routines! {
     /// Adds to a semaphore's count and returns the previous count; past the limit Windows raises an exception, here
     /// it is a finding. At or below DISPATCH_LEVEL with `Wait` FALSE.
     fn KeReleaseSemaphore(Semaphore: PRKSEMAPHORE, Increment: KPRIORITY, Adjustment: LONG, Wait: BOOLEAN) -> LONG, max 2 => |k| {
-        let _boost = (Increment, Wait);
+        ignored((Increment, Wait));
         release_semaphore(k, Semaphore, Adjustment)
     }
 
@@ -130,7 +130,7 @@ routines! {
 
     /// Initialises a mutex, not owned. Any IRQL. `Level` is ignored, as on Windows.
     fn KeInitializeMutex(Mutex: PRKMUTEX, Level: ULONG), max 15 => |k| {
-        let _ignored = Level;
+        ignored(Level);
         let object = ObjectRef::new(Mutex);
         k.locks.initialized(object.address());
         object.initialize(ObjectType::Mutant, 1);
@@ -140,7 +140,7 @@ routines! {
     /// Releases a mutex that the current thread owns; returns zero when that frees it. At or below DISPATCH_LEVEL with
     /// `Wait` FALSE.
     fn KeReleaseMutex(Mutex: PRKMUTEX, Wait: BOOLEAN) -> LONG, max 2 => |k| {
-        let _hint = Wait;
+        ignored(Wait);
         release_mutex(k, Mutex)
     }
 

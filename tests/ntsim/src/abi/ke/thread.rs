@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::object::{ObjectRef, ObjectType};
-use crate::abi::routine::routines;
+use crate::abi::routine::{ignored, routines};
 use crate::abi::*;
 use crate::core::{Kernel, Rule, ThreadKind};
 use crate::host::coroutine;
@@ -65,18 +65,18 @@ routines! {
     /// Creates a thread in the system process, or in the current one. At PASSIVE_LEVEL. The handle is a kernel handle
     /// and must be closed.
     fn PsCreateSystemThread(ThreadHandle: PHANDLE, DesiredAccess: ULONG, ObjectAttributes: POBJECT_ATTRIBUTES, ProcessHandle: HANDLE, ClientId: PCLIENT_ID, StartRoutine: PKSTART_ROUTINE, StartContext: PVOID) -> NTSTATUS, max 0 => |k| {
-        let _unused = (ObjectAttributes, ProcessHandle, ClientId);
+        ignored((ObjectAttributes, ProcessHandle, ClientId));
         create(k, ThreadHandle, DesiredAccess, StartRoutine, StartContext)
     }
 
     /// Ends the current system thread; does not return. At PASSIVE_LEVEL. On any other thread
     /// STATUS_INVALID_PARAMETER.
     fn PsTerminateSystemThread(ExitStatus: NTSTATUS) -> NTSTATUS, max 0 => |k| {
-        let _status = ExitStatus;
+        ignored(ExitStatus);
         if k.with_thread(|thread| matches!(thread.kind(), ThreadKind::System)) != Some(true) {
             return STATUS_INVALID_PARAMETER;
         }
-        if let Some(what) = k.with_thread(|thread| thread.unfinished()).flatten() {
+        if let Some(what) = k.with_thread(crate::core::ThreadState::unfinished).flatten() {
             k.finding(Rule::LockLeaked, format!("a system thread ended with {what}"));
         }
         k.terminate_thread()

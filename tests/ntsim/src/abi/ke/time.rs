@@ -1,6 +1,6 @@
 //! Clocks and processors.
 
-use crate::abi::routine::routines;
+use crate::abi::routine::{ignored, routines};
 use crate::abi::*;
 use crate::core::{Kernel, Time};
 
@@ -63,7 +63,7 @@ routines! {
 
     /// Active processors of a group, or of all groups. Any IRQL.
     fn KeQueryActiveProcessorCountEx(GroupNumber: USHORT) -> ULONG, max 15 => |k| {
-        let _one_group = GroupNumber;
+        ignored(GroupNumber);
         k.config().processors
     }
 
@@ -81,7 +81,7 @@ routines! {
 
     /// Processors that may ever become active. Any IRQL.
     fn KeQueryMaximumProcessorCountEx(GroupNumber: USHORT) -> ULONG, max 15 => |k| {
-        let _one_group = GroupNumber;
+        ignored(GroupNumber);
         k.config().processors
     }
 

@@ -1,7 +1,7 @@
 //! Waiting: for objects, for time.
 
 use super::object::{ObjectRef, ObjectType};
-use crate::abi::routine::routines;
+use crate::abi::routine::{ignored, routines};
 use crate::abi::*;
 use crate::core::{HeldLock, Kernel, Rule, Time, clock_boot};
 
@@ -116,7 +116,7 @@ routines! {
     /// Waits for one dispatcher object. Returns STATUS_SUCCESS or STATUS_TIMEOUT. At or below APC_LEVEL; at
     /// DISPATCH_LEVEL only with a zero timeout. Weaker than Windows: no APC ever ends an alertable wait.
     fn KeWaitForSingleObject(Object: PVOID, WaitReason: KWAIT_REASON, WaitMode: KPROCESSOR_MODE, Alertable: BOOLEAN, Timeout: PLARGE_INTEGER) -> NTSTATUS, max 2 => |k| {
-        let _reason = (WaitReason, WaitMode, Alertable);
+        ignored((WaitReason, WaitMode, Alertable));
         let object = ObjectRef::new(Object);
         let kind = object.kind(k);
         wait(k, "KeWaitForSingleObject", Timeout, &[(object, kind)], false)
@@ -125,13 +125,13 @@ routines! {
     /// Waits for any or all of several dispatcher objects; with WaitAny the status is the index. At or below
     /// APC_LEVEL; at DISPATCH_LEVEL only with a zero timeout. More than three objects need a wait-block array.
     fn KeWaitForMultipleObjects(Count: ULONG, Object: *mut PVOID, WaitType: WAIT_TYPE, WaitReason: KWAIT_REASON, WaitMode: KPROCESSOR_MODE, Alertable: BOOLEAN, Timeout: PLARGE_INTEGER, WaitBlockArray: PKWAIT_BLOCK) -> NTSTATUS, max 2 => |k| {
-        let _reason = (WaitReason, WaitMode, Alertable);
+        ignored((WaitReason, WaitMode, Alertable));
         wait_multiple(k, Count, Object, WaitType, Timeout, WaitBlockArray)
     }
 
     /// Puts the current thread to sleep. At or below APC_LEVEL. Weaker than Windows: not rounded to clock ticks.
     fn KeDelayExecutionThread(WaitMode: KPROCESSOR_MODE, Alertable: BOOLEAN, Interval: PLARGE_INTEGER) -> NTSTATUS, max 1 => |k| {
-        let _mode = (WaitMode, Alertable);
+        ignored((WaitMode, Alertable));
         delay(k, Interval)
     }
 }

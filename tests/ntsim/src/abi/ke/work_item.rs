@@ -4,7 +4,7 @@ use std::alloc::Layout;
 use std::sync::atomic::Ordering;
 
 use super::object::ObjectRef;
-use crate::abi::routine::routines;
+use crate::abi::routine::{ignored, routines};
 use crate::abi::*;
 use crate::core::{Kernel, Rule, ThreadKind, with_current};
 use crate::host::arena::{self, Kind};
@@ -58,7 +58,7 @@ fn queue(kernel: &Kernel, item: PIO_WORKITEM, routine: Option<Routine>, context:
     kernel.object_reference(device);
     let (item, context) = (SendPtr(item), SendPtr(context));
     kernel.spawn("worker", ThreadKind::System, move || {
-        with_current(|kernel| run(kernel, item, device, routine, context))
+        with_current(|kernel| run(kernel, item, device, routine, context));
     });
 }
 
@@ -72,14 +72,12 @@ fn run(
 ) {
     ObjectRef::new(item.get()).word(QUEUED).store(0, Ordering::SeqCst);
     let object: PDEVICE_OBJECT = std::ptr::with_exposed_provenance_mut(device);
-    match routine {
+    kernel.call_driver("work item", || match routine {
         // SAFETY: the documented contract of IoQueueWorkItem: the driver stays loaded while the device is referenced.
-        Routine::Plain(f) => kernel.call_driver("work item", || unsafe { f(object, context.get()) }),
+        Routine::Plain(f) => unsafe { f(object, context.get()) },
         // SAFETY: as above.
-        Routine::Extended(f) => {
-            kernel.call_driver("work item", || unsafe { f(object.cast(), context.get(), item.get()) })
-        }
-    }
+        Routine::Extended(f) => unsafe { f(object.cast(), context.get(), item.get()) },
+    });
     kernel.object_dereference(device);
 }
 
@@ -93,13 +91,13 @@ routines! {
     /// Has a system worker call the routine at PASSIVE_LEVEL; the device is referenced until it has returned. At or below
     /// DISPATCH_LEVEL. Weaker than Windows: there are as many workers as items, so items never wait for each other.
     fn IoQueueWorkItem(IoWorkItem: PIO_WORKITEM, WorkerRoutine: PIO_WORKITEM_ROUTINE, QueueType: WORK_QUEUE_TYPE, Context: PVOID), max 2 => |k| {
-        let _priority = QueueType;
+        ignored(QueueType);
         queue(k, IoWorkItem, WorkerRoutine.map(Routine::Plain), Context);
     }
 
     /// IoQueueWorkItem with a routine that also gets the item, and may free it. At or below DISPATCH_LEVEL.
     fn IoQueueWorkItemEx(IoWorkItem: PIO_WORKITEM, WorkerRoutine: PIO_WORKITEM_ROUTINE_EX, QueueType: WORK_QUEUE_TYPE, Context: PVOID), max 2 => |k| {
-        let _priority = QueueType;
+        ignored(QueueType);
         queue(k, IoWorkItem, WorkerRoutine.map(Routine::Extended), Context);
     }
 }
