@@ -94,7 +94,7 @@ impl Kernel {
         let done = Arc::new(Mutex::new(None));
         let ticket_done = Arc::clone(&done);
         let key = Arc::as_ptr(&done) as usize;
-        let mdl = request.data.mdl.map(|span| MdlView::at(self.mdl_for(span, request.user_mode) as usize));
+        let mdl = request.data.mdl.map(|span| MdlView::at(self.mdl_for(span) as usize));
         let file = request.file;
         let finish = move |k: &Kernel, irp: Irp| {
             if let Some(mdl) = mdl {

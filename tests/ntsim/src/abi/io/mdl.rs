@@ -21,19 +21,15 @@ fn bytes(count: usize) -> usize {
 }
 
 impl Kernel {
-    /// An MDL for a locked buffer.
-    pub(crate) fn mdl_for(&self, span: Span, user: bool) -> PMDL {
+    /// An MDL for a buffer whose pages are locked for the length of a request.
+    pub(crate) fn mdl_for(&self, span: Span) -> PMDL {
         let count = pages(span.addr, span.len);
         let mdl = MdlView::at(self.io.arena.alloc(bytes(count)));
-        let flags = if user { MDL_PAGES_LOCKED } else { MDL_SOURCE_IS_NONPAGED_POOL };
         mdl.set_size_field(i16::try_from(bytes(count)).unwrap_or(i16::MAX));
-        mdl.set_flags(i16::try_from(flags).unwrap_or(0));
+        mdl.set_flags(i16::try_from(MDL_PAGES_LOCKED).unwrap_or(2));
         mdl.set_start((span.addr & !(PAGE - 1)) as PVOID);
         mdl.set_byte_offset(u32::try_from(span.addr % PAGE).unwrap_or(0));
         mdl.set_byte_count(u32::try_from(span.len).unwrap_or(u32::MAX));
-        if !user {
-            mdl.set_mapped(span.addr as PVOID);
-        }
         let frames = Span { addr: mdl.addr() + size_of::<MDL>(), len: count * size_of::<u64>() };
         for page in 0..count {
             let frame = (span.addr / PAGE + page) as u64;
@@ -42,9 +38,10 @@ impl Kernel {
         mdl.ptr()
     }
 
-    /// Gives an MDL of [`Kernel::mdl_for`] back.
+    /// Unlocks the pages of an MDL of [`Kernel::mdl_for`], which ends a mapping, and gives it back.
     pub(crate) fn mdl_done(&self, mdl: PMDL) {
         let view = MdlView::at(mdl as usize);
+        self.end_mapping(view.addr());
         let start = view.start() as usize + view.byte_offset() as usize;
         let count = pages(start, view.byte_count() as usize);
         self.io.arena.free(view.addr(), bytes(count));

@@ -236,7 +236,6 @@ view! {
         set {
             set_size_field Size: CSHORT;
             set_flags MdlFlags: CSHORT;
-            set_mapped MappedSystemVa: PVOID;
             set_start StartVa: PVOID;
             set_byte_count ByteCount: ULONG;
             set_byte_offset ByteOffset: ULONG;
