@@ -4,6 +4,7 @@
     non_camel_case_types,
     non_snake_case,
     clippy::missing_safety_doc,
+    clippy::wildcard_imports,
     reason = "the names are those of the Windows headers; each routine's safety contract is its documented contract"
 )]
 

@@ -32,8 +32,6 @@ pub struct Config {
     pub hostile_irql: bool,
     /// Every lower driver pends every IRP.
     pub force_pending: bool,
-    /// IRPs, MDLs and device extensions get pages of their own, inaccessible while not owned.
-    pub page_heap: bool,
     /// One in this many system mappings fails; zero for never.
     pub mapping_failure_rate: u32,
     /// Decisions without reaching the host's goal after which the world counts as livelocked.
@@ -53,7 +51,6 @@ impl Default for Config {
             lower_stack_use: 4 << 10,
             hostile_irql: false,
             force_pending: false,
-            page_heap: false,
             mapping_failure_rate: 0,
             livelock_limit: 200_000_000,
         }
