@@ -36,7 +36,13 @@ impl Kernel {
 
     /// Ends the current thread in the middle of its work.
     pub(crate) fn terminate_thread(&self) -> ! {
-        let _on_thread = tls::with_thread(|thread| thread.terminated.store(true, Ordering::SeqCst));
+        let _on_thread = tls::with_thread(|thread| {
+            thread.terminated.store(true, Ordering::SeqCst);
+            if !self.is_deterministic() {
+                // The operating-system thread stays parked: it cannot unwind through the driver's frames.
+                self.thread_ended(thread, thread.slot.load(Ordering::Relaxed));
+            }
+        });
         self.leave_for_ever()
     }
 

@@ -4,7 +4,7 @@ use super::driver::*;
 use super::{caught, clean, expect};
 use vck_ntsim::abi::*;
 use vck_ntsim::ob::handles::ObjectKind;
-use vck_ntsim::{Rule, World};
+use vck_ntsim::{Rule, SchedulerKind, World};
 
 unsafe extern "C" fn nothing(_: PDEVICE_OBJECT, _: PVOID) {}
 
@@ -144,15 +144,17 @@ unsafe extern "C" fn ender(context: PVOID) {
 
 #[test]
 fn system_threads_end_and_can_be_waited_for() {
-    let world = World::boot(5);
-    assert!(world.run_driver("parent", || {
-        let event = event();
-        thread(ender, event.cast());
-        assert_eq!(wait(event), STATUS_SUCCESS);
-        dispose(event);
-    }));
-    world.run_idle();
-    world.assert_clean();
+    for kind in [SchedulerKind::Deterministic, SchedulerKind::Parallel] {
+        let world = World::builder().seed(5).scheduler(kind).build();
+        assert!(world.run_driver("parent", || {
+            let event = event();
+            thread(ender, event.cast());
+            assert_eq!(wait(event), STATUS_SUCCESS);
+            dispose(event);
+        }));
+        assert!(world.run_until(|| world.waiting().is_empty()), "{}", world.waiting());
+        world.assert_clean();
+    }
 }
 
 #[test]
