@@ -14,50 +14,50 @@ macro_rules! nt {
 pub(crate) use nt;
 
 /// Writes one byte somewhere.
-pub fn poke(base: PVOID, offset: usize, value: u8) {
+pub(crate) fn poke(base: PVOID, offset: usize, value: u8) {
     // SAFETY: the planted bugs write to blocks that the simulator keeps mapped: past the end into the guard, or into
     // the quarantine.
-    unsafe { base.cast::<u8>().add(offset).write_volatile(value) };
+    unsafe { base.cast::<u8>().wrapping_add(offset).write_volatile(value) };
 }
 
 /// Reads one byte.
-pub fn peek(base: PVOID, offset: usize) -> u8 {
+pub(crate) fn peek(base: PVOID, offset: usize) -> u8 {
     // SAFETY: as for `poke`.
-    unsafe { base.cast::<u8>().add(offset).read_volatile() }
+    unsafe { base.cast::<u8>().wrapping_add(offset).read_volatile() }
 }
 
 /// A copy of an object's bytes.
-pub fn copy<T: Copy>(object: *const T) -> T {
+pub(crate) fn copy<T: Copy>(object: *const T) -> T {
     // SAFETY: the object is alive.
     unsafe { object.read() }
 }
 
 /// Writes an object.
-pub fn store<T>(object: *mut T, value: T) {
+pub(crate) fn store<T>(object: *mut T, value: T) {
     // SAFETY: the object is alive.
     unsafe { object.write(value) };
 }
 
 /// An object that lives as long as the world: driver code that a finding stops never frees it.
-pub fn object<T: Default>() -> *mut T {
+pub(crate) fn object<T: Default>() -> *mut T {
     Box::into_raw(Box::<T>::default())
 }
 
 /// Gives an object back.
-pub fn dispose<T>(object: *mut T) {
+pub(crate) fn dispose<T>(object: *mut T) {
     // SAFETY: `object` came from `object`, and the caller does not use it again.
     drop(unsafe { Box::from_raw(object) });
 }
 
 /// A synchronisation event, not signalled.
-pub fn event() -> *mut KEVENT {
+pub(crate) fn event() -> *mut KEVENT {
     let event = object();
     nt!(KeInitializeEvent(event, 1, 0));
     event
 }
 
 /// An initialised fast mutex.
-pub fn fast_mutex() -> *mut FAST_MUTEX {
+pub(crate) fn fast_mutex() -> *mut FAST_MUTEX {
     let mutex = object::<FAST_MUTEX>();
     // SAFETY: the mutex was just made; this is what the inline ExInitializeFastMutex does.
     unsafe { (*mutex).Count = 1 };
@@ -65,14 +65,14 @@ pub fn fast_mutex() -> *mut FAST_MUTEX {
 }
 
 /// An initialised spin lock.
-pub fn spin_lock() -> *mut KSPIN_LOCK {
+pub(crate) fn spin_lock() -> *mut KSPIN_LOCK {
     let lock = object();
     nt!(KeInitializeSpinLock(lock));
     lock
 }
 
 /// A timeout relative to now.
-pub fn relative(units: i64) -> *mut LARGE_INTEGER {
+pub(crate) fn relative(units: i64) -> *mut LARGE_INTEGER {
     let time = object::<LARGE_INTEGER>();
     // SAFETY: just made.
     unsafe { time.write(LARGE_INTEGER { QuadPart: -units }) };
@@ -80,12 +80,12 @@ pub fn relative(units: i64) -> *mut LARGE_INTEGER {
 }
 
 /// Waits for one object without a limit.
-pub fn wait<T>(object: *mut T) -> NTSTATUS {
+pub(crate) fn wait<T>(object: *mut T) -> NTSTATUS {
     nt!(KeWaitForSingleObject(object.cast(), 0, 0, 0, std::ptr::null_mut()))
 }
 
 /// Starts a system thread.
-pub fn thread(routine: unsafe extern "C" fn(PVOID), context: PVOID) -> HANDLE {
+pub(crate) fn thread(routine: unsafe extern "C" fn(PVOID), context: PVOID) -> HANDLE {
     let mut handle: HANDLE = std::ptr::null_mut();
     let status = nt!(PsCreateSystemThread(
         &raw mut handle,
@@ -101,9 +101,9 @@ pub fn thread(routine: unsafe extern "C" fn(PVOID), context: PVOID) -> HANDLE {
 }
 
 /// Pool, as the drivers of these tests take it.
-pub fn pool(bytes: u64) -> PVOID {
+pub(crate) fn pool(bytes: u64) -> PVOID {
     nt!(ExAllocatePool2(POOL_FLAG_NON_PAGED, bytes, TAG))
 }
 
 /// The tag of these tests.
-pub const TAG: u32 = u32::from_le_bytes(*b"Test");
+pub(crate) const TAG: u32 = u32::from_le_bytes(*b"Test");

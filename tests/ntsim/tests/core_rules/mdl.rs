@@ -9,12 +9,12 @@ const NO_EXECUTE: u32 = 0x4000_0000;
 const NO_WRITE: u32 = 0x8000_0000;
 
 /// An MDL that describes a buffer, its pages not locked.
-pub fn plain(buffer: PVOID, len: u32) -> PMDL {
+pub(crate) fn plain(buffer: PVOID, len: u32) -> PMDL {
     nt!(IoAllocateMdl(buffer, len, 0, 0, std::ptr::null_mut()))
 }
 
 /// An MDL with locked pages.
-pub fn locked(buffer: PVOID, len: u32) -> PMDL {
+pub(crate) fn locked(buffer: PVOID, len: u32) -> PMDL {
     let mdl = plain(buffer, len);
     nt!(MmProbeAndLockPages(mdl, 0, 1));
     mdl

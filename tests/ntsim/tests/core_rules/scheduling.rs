@@ -213,7 +213,6 @@ fn two_worlds_at_once_on_one_thread_and_on_two() {
     let (first, second) = (World::boot(1), World::boot(1));
     for world in [&first, &second] {
         world.kernel().spawn("sleeper", ThreadKind::System, || {
-            std::mem::forget(object::<u64>());
             nt!(KeDelayExecutionThread(0, 0, &mut LARGE_INTEGER { QuadPart: -100 }));
         });
     }
