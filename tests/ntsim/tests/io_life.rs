@@ -1,8 +1,9 @@
 //! A correct filter goes through its whole life without a finding, on both schedulers.
 
-mod support;
+#[path = "support/passthrough.rs"]
+mod passthrough;
 
-use support::passthrough::{Bug, entry};
+use passthrough::{Bug, entry};
 use vck_ntsim::io::{DriverConfig, FilterPosition};
 use vck_ntsim::pnp::VolumeConfig;
 use vck_ntsim::storage::{DiskConfig, Survivors};

@@ -1,8 +1,8 @@
 //! What a program sees: security, control codes, cancellation, locks and mounts, faults below.
 
-mod support;
+#[path = "support/control.rs"]
+mod control;
 
-use support::control;
 use vck_ntsim::abi::*;
 use vck_ntsim::io::{DriverConfig, FilterPosition};
 use vck_ntsim::pnp::{FileSystemKind, VolumeConfig};

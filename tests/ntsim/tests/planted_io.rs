@@ -1,8 +1,9 @@
 //! Planted bugs: each rule of the I/O side stops at least two of them.
 
-mod support;
+#[path = "support/passthrough.rs"]
+mod passthrough;
 
-use support::passthrough::{Bug, entry};
+use passthrough::{Bug, entry};
 use vck_ntsim::io::{DriverConfig, FilterPosition};
 use vck_ntsim::pnp::VolumeConfig;
 use vck_ntsim::storage::DiskConfig;

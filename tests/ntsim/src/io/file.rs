@@ -233,7 +233,8 @@ impl Kernel {
         request.user_mode = control.user;
         request.irp_flags = synchronous(file);
         let (input, output) = (control.input, control.output);
-        let type3 = if control.code & 3 == METHOD_NEITHER { input.addr as u64 } else { 0 };
+        let hidden = if control.user { crate::core::USER_BIT } else { 0 };
+        let type3 = if control.code & 3 == METHOD_NEITHER { (input.addr | hidden) as u64 } else { 0 };
         request.parameters = [output.len as u64, input.len as u64, u64::from(control.code), type3];
         request.data = match control.code & 3 {
             METHOD_BUFFERED => Data { system: control.system, user: Some(output), ..Data::default() },

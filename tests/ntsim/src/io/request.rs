@@ -4,7 +4,7 @@ use super::irp::Maker;
 use crate::abi::io::arena::Span;
 use crate::abi::io::view::{Device, File, Irp, MdlView};
 use crate::abi::*;
-use crate::core::{Kernel, ThreadKind, ThreadState};
+use crate::core::{Kernel, ThreadKind, ThreadState, USER_BIT};
 use std::sync::{Arc, Mutex};
 
 /// How data travels with a request.
@@ -94,7 +94,8 @@ impl Kernel {
         let done = Arc::new(Mutex::new(None));
         let ticket_done = Arc::clone(&done);
         let key = Arc::as_ptr(&done) as usize;
-        let mdl = request.data.mdl.map(|span| MdlView::at(self.mdl_for(span) as usize));
+        let unmapped = request.user_mode || request.irp_flags & IRP_PAGING_IO != 0;
+        let mdl = request.data.mdl.map(|span| MdlView::at(self.mdl_for(span, unmapped) as usize));
         let file = request.file;
         let finish = move |k: &Kernel, irp: Irp| {
             if let Some(mdl) = mdl {
@@ -111,7 +112,9 @@ impl Kernel {
         irp.set_flags(request.irp_flags);
         irp.set_requestor_mode(KPROCESSOR_MODE::from(request.user_mode));
         irp.set_system_buffer(pointer(request.data.system));
-        irp.set_user_buffer(pointer(request.data.user));
+        let hidden = if request.user_mode { USER_BIT } else { 0 };
+        let user = request.data.user.map_or(0, |span| span.addr | hidden);
+        irp.set_user_buffer(user as PVOID);
         irp.set_status(request.initial);
         irp.set_thread(self.thread_object());
         let stack = irp.stack_at(irp.stack_count());

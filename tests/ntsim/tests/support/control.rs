@@ -3,7 +3,11 @@
 //! # Invariants
 //! At most one request waits; it is found through the device's extension, under the cancel spin lock.
 
-#![expect(non_snake_case, reason = "names of the kernel interface")]
+#![expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "a raw driver is a run of kernel calls under one contract: that of the routine it is in"
+)]
+#![expect(clippy::cast_possible_truncation, reason = "constants of the headers are wider than the fields they go into")]
 
 use core::ptr::null_mut;
 use vck_ntsim::abi::*;

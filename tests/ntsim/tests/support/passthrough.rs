@@ -5,7 +5,11 @@
 //! * Every request holds the remove lock from dispatch to completion; REMOVE waits for it.
 //! * The extension of a device lives until `IoDeleteDevice`, which comes after the last request.
 
-#![expect(non_snake_case, reason = "names of the kernel interface")]
+#![expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "a raw driver is a run of kernel calls under one contract: that of the routine it is in"
+)]
+#![expect(clippy::cast_possible_truncation, reason = "constants of the headers are wider than the fields they go into")]
 
 use core::ptr::null_mut;
 use vck_ntsim::abi::*;
@@ -46,7 +50,7 @@ pub enum Bug {
     LeakIrp,
     /// START: detaches the filter.
     DetachAtStart,
-    /// QUERY_REMOVE: detaches and deletes the filter.
+    /// `QUERY_REMOVE`: detaches and deletes the filter.
     DeleteAtQueryRemove,
     /// REMOVE: passes it on and forgets the device.
     ForgetRemove,
@@ -54,15 +58,15 @@ pub enum Bug {
     DeleteAttached,
     /// REMOVE: deletes the device while a read is queued.
     DeleteInFlight,
-    /// SURPRISE_REMOVAL: deletes the device while a read is queued.
+    /// `SURPRISE_REMOVAL`: deletes the device while a read is queued.
     DeleteAtSurprise,
-    /// PnP: fails every minor that it does not know.
+    /// `PnP`: fails every minor that it does not know.
     FailUnknownPnp,
-    /// PnP: completes every minor that it does not know with success.
+    /// `PnP`: completes every minor that it does not know with success.
     SucceedUnknownPnp,
-    /// DriverEntry: leaves a control device behind at unload.
+    /// `DriverEntry`: leaves a control device behind at unload.
     LeakDevice,
-    /// AddDevice: leaves `DO_DEVICE_INITIALIZING` set.
+    /// `AddDevice`: leaves `DO_DEVICE_INITIALIZING` set.
     LeftInitializing,
     /// Reads: `IoCallDriver` at `DISPATCH_LEVEL`.
     CallAtDispatch,
@@ -377,6 +381,17 @@ unsafe extern "C" fn read(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
                 let _sent = IofCallDriver(lower, irp);
                 finish(irp, STATUS_SUCCESS)
             }
+            _ => read_with_more_bugs(device, irp),
+        }
+    }
+}
+
+unsafe fn read_with_more_bugs(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
+    // SAFETY: as for `read`.
+    unsafe {
+        let extension = extension(device);
+        let lower = (*extension).lower;
+        match (*extension).bug {
             Bug::NoStackLocation => {
                 let own = IoAllocateIrp(1, 0);
                 skip_to_end(own);

@@ -23,7 +23,7 @@ fn build(k: &Kernel, built: &Built) -> PIRP {
     if k.allocation_fails() {
         return std::ptr::null_mut();
     }
-    let mdl = built.mdl.map(|span| k.mdl_for(span) as usize);
+    let mdl = built.mdl.map(|span| k.mdl_for(span, false) as usize);
     let (iosb, event) = (built.iosb as usize, built.event as usize);
     let system = built.system;
     let finish: Finish = Box::new(move |k: &Kernel, irp: Irp| {

@@ -8,7 +8,7 @@ use super::arena::Span;
 use super::callbacks::get;
 use super::view::MdlView;
 use crate::abi::*;
-use crate::core::Kernel;
+use crate::core::{Kernel, USER_BIT};
 
 const PAGE: usize = 4096;
 
@@ -21,13 +21,15 @@ fn bytes(count: usize) -> usize {
 }
 
 impl Kernel {
-    /// An MDL for a buffer whose pages are locked for the length of a request.
-    pub(crate) fn mdl_for(&self, span: Span) -> PMDL {
+    /// An MDL for a buffer whose pages are locked for the length of a request. With `unmapped` its virtual address is
+    /// one that the kernel cannot touch: a user's, or none at all, as in paging I/O.
+    pub(crate) fn mdl_for(&self, span: Span, unmapped: bool) -> PMDL {
         let count = pages(span.addr, span.len);
         let mdl = MdlView::at(self.io.arena.alloc(bytes(count)));
         mdl.set_size_field(i16::try_from(bytes(count)).unwrap_or(i16::MAX));
         mdl.set_flags(i16::try_from(MDL_PAGES_LOCKED).unwrap_or(2));
-        mdl.set_start((span.addr & !(PAGE - 1)) as PVOID);
+        let hidden = if unmapped { USER_BIT } else { 0 };
+        mdl.set_start((span.addr & !(PAGE - 1) | hidden) as PVOID);
         mdl.set_byte_offset(u32::try_from(span.addr % PAGE).unwrap_or(0));
         mdl.set_byte_count(u32::try_from(span.len).unwrap_or(u32::MAX));
         let frames = Span { addr: mdl.addr() + size_of::<MDL>(), len: count * size_of::<u64>() };
@@ -41,7 +43,7 @@ impl Kernel {
     /// Unlocks the pages of an MDL of [`Kernel::mdl_for`], which ends a mapping, and gives it back.
     pub(crate) fn mdl_done(&self, mdl: PMDL) {
         let view = MdlView::at(mdl as usize);
-        self.end_mapping(view.addr());
+        self.release_mdl(view.addr());
         let start = view.start() as usize + view.byte_offset() as usize;
         let count = pages(start, view.byte_count() as usize);
         self.io.arena.free(view.addr(), bytes(count));

@@ -8,7 +8,6 @@
     non_snake_case,
     non_upper_case_globals,
     clippy::pub_underscore_fields,
-    clippy::wildcard_imports,
     clippy::unreadable_literal,
     reason = "names, types and layouts are the kernel's; the driver documentation describes them"
 )]
@@ -16,6 +15,9 @@
 mod aliases;
 mod callbacks;
 mod constants;
+mod constants_file;
+mod constants_io;
+mod constants_security;
 mod defaults;
 mod enums;
 mod executive;
@@ -30,6 +32,9 @@ mod status;
 pub use aliases::*;
 pub use callbacks::*;
 pub use constants::*;
+pub use constants_file::*;
+pub use constants_io::*;
+pub use constants_security::*;
 pub use enums::*;
 pub use executive::*;
 pub use irp::*;
