@@ -8,6 +8,8 @@
 //!   dismounted it is closed. It is refused while the volume holds a paging file.
 //! * Reads and writes of a volume handle go to the top of the volume's stack; writes need the lock or a dismount, and
 //!   neither passes the mounted size without `FSCTL_ALLOW_EXTENDED_DASD_IO`.
+// Clippy itself leaves test builds alone here.
+#![cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "kernel names are used as the headers have them"))]
 
 mod cache;
 mod dispatch;

@@ -3,6 +3,8 @@
 //! # Ordering
 //! Every table has a lock of its own, all of them leaves: nothing is called while one is held, least of all
 //! [`Kernel::finding`](crate::Kernel::finding), which never comes back.
+// Clippy itself leaves test builds alone here.
+#![cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "kernel names are used as the headers have them"))]
 
 pub(crate) mod cancel;
 pub(crate) mod complete;

@@ -10,6 +10,8 @@
 //! Started | `RemovePending` --> Removing --> Removed
 //! Started --`SURPRISE_REMOVAL`--> Surprised --> Removing --> Removed
 //! ```
+// Clippy itself leaves test builds alone here.
+#![cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "kernel names are used as the headers have them"))]
 
 mod world;
 

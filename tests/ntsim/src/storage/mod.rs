@@ -1,4 +1,6 @@
 //! Storage below the filter: disks with durable bytes, a volatile cache, faults and timing.
+// Clippy itself leaves test builds alone here.
+#![cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "kernel names are used as the headers have them"))]
 
 mod controls;
 pub(crate) mod device;

@@ -13,13 +13,13 @@ use core::ptr::null_mut;
 use vck_ntsim::abi::*;
 
 /// Adds one to every byte: buffered, any access.
-pub const ADD_ONE: u32 = 0x0022_2000;
+pub(crate) const ADD_ONE: u32 = 0x0022_2000;
 /// Needs write access on the handle.
-pub const NEEDS_WRITE: u32 = 0x0022_A004;
+pub(crate) const NEEDS_WRITE: u32 = 0x0022_A004;
 /// Waits until it is cancelled.
-pub const WAIT: u32 = 0x0022_2008;
+pub(crate) const WAIT: u32 = 0x0022_2008;
 /// Answers 1 when the caller's token is an administrator's.
-pub const IS_ADMIN: u32 = 0x0022_200C;
+pub(crate) const IS_ADMIN: u32 = 0x0022_200C;
 
 fn string(units: &'static [u16]) -> UNICODE_STRING {
     let bytes = u16::try_from(units.len() * 2).unwrap_or(0);
@@ -44,7 +44,7 @@ static SDDL: [u16; 30] = wide(b"D:P(A;;GA;;;SY)(A;;GRGW;;;BA) ");
 ///
 /// # Safety
 /// Called by the kernel.
-pub unsafe extern "C" fn entry(driver: PDRIVER_OBJECT, _path: PUNICODE_STRING) -> NTSTATUS {
+pub(crate) unsafe extern "C" fn entry(driver: PDRIVER_OBJECT, _path: PUNICODE_STRING) -> NTSTATUS {
     // SAFETY: the kernel's driver object; the strings are static.
     unsafe {
         let (mut name, mut link, sddl) = (string(&NAME), string(&LINK), string(&SDDL));

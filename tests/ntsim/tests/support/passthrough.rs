@@ -16,7 +16,7 @@ use vck_ntsim::abi::*;
 
 /// What a planted bug changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Bug {
+pub(crate) enum Bug {
     /// Nothing: the driver is correct.
     #[default]
     None,
@@ -125,7 +125,7 @@ macro_rules! entries {
 
         /// The entry point of the driver with a bug.
         #[must_use]
-        pub fn entry(bug: Bug) -> vck_ntsim::io::DriverEntry {
+        pub(crate) fn entry(bug: Bug) -> vck_ntsim::io::DriverEntry {
             match bug { $(Bug::$bug => $name),+ }
         }
     };
