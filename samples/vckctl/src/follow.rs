@@ -1,0 +1,146 @@
+//! Following a conversion to its end.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use vck_common::wire::{IoctlCode, WireState};
+
+use crate::client::{Client, Volume, percent};
+use crate::error::{CtlError, CtlResult};
+use crate::output::Format;
+
+/// How often the driver is asked. More often would only contend with the conversion.
+const POLL: Duration = Duration::from_millis(250);
+/// Percents between two lines where no bar can be drawn.
+const LINE_STEP: f64 = 10.0;
+
+/// Which way a volume is converted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// To ciphertext.
+    Encrypt,
+    /// To plaintext.
+    Decrypt,
+}
+
+impl Direction {
+    /// The control that starts it.
+    pub(crate) const fn code(self) -> IoctlCode {
+        match self {
+            Self::Encrypt => IoctlCode::StartEncrypt,
+            Self::Decrypt => IoctlCode::StartDecrypt,
+        }
+    }
+
+    /// The word for it.
+    pub(crate) const fn verb(self) -> &'static str {
+        match self {
+            Self::Encrypt => "encrypt",
+            Self::Decrypt => "decrypt",
+        }
+    }
+
+    /// Sectors done of a volume with this boundary.
+    pub(crate) const fn done(self, volume: &Volume) -> u64 {
+        match self {
+            Self::Encrypt => volume.encrypted,
+            Self::Decrypt => volume.total.saturating_sub(volume.encrypted),
+        }
+    }
+}
+
+/// A bar on a terminal, now and then a line elsewhere, nothing for programs.
+pub(crate) struct Meter {
+    direction: Direction,
+    bar: Option<ProgressBar>,
+    lines: bool,
+    shown: f64,
+}
+
+impl Meter {
+    /// A meter for a volume whose sectors have `sector_size` bytes.
+    pub(crate) fn new(direction: Direction, volume: &Volume, format: Format) -> Self {
+        let terminal = std::io::stderr().is_terminal() && format == Format::Text;
+        let bar = terminal.then(|| {
+            let bytes = volume.total.saturating_mul(u64::from(volume.sector_size));
+            let template = "{prefix} [{bar:30}] {percent}% {bytes}/{total_bytes} {bytes_per_sec} {eta} left {msg}";
+            let style = ProgressStyle::with_template(template);
+            let style = style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ");
+            ProgressBar::new(bytes).with_style(style).with_prefix(direction.verb())
+        });
+        // The rate counts from here on.
+        if let Some(bar) = &bar {
+            bar.set_position(direction.done(volume).saturating_mul(u64::from(volume.sector_size)));
+            bar.reset_eta();
+        }
+        Self { direction, bar, lines: !terminal && format == Format::Text, shown: -LINE_STEP }
+    }
+
+    /// Shows where the conversion is.
+    pub(crate) fn show(&mut self, volume: &Volume, sector_size: u32, note: &str) {
+        let done = self.direction.done(volume);
+        if let Some(bar) = &self.bar {
+            bar.set_position(done.saturating_mul(u64::from(sector_size)));
+            bar.set_message(note.to_owned());
+        }
+        let percent = percent(done, volume.total);
+        if self.lines && percent >= self.shown + LINE_STEP {
+            self.shown = percent;
+            let verb = self.direction.verb();
+            let space = if note.is_empty() { "" } else { " " };
+            eprintln!("{verb}: {percent:.1}% (boundary {} / {} sectors){space}{note}", volume.encrypted, volume.total);
+        }
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Waits until the conversion stands still; a word on how it ended.
+pub(crate) fn follow(client: &mut Client, direction: Direction, format: Format) -> CtlResult<&'static str> {
+    let start = client.status()?;
+    let mut meter = Meter::new(direction, &start, format);
+    loop {
+        let now = client.progress()?;
+        meter.show(&now, start.sector_size, &now.error);
+        let state = WireState::from_i32(now.state);
+        match state {
+            Some(WireState::Encrypting | WireState::Decrypting) => client.transport().sleep(POLL),
+            Some(WireState::Idle) if direction.done(&now) == now.total => {
+                meter.end();
+                return Ok(match direction {
+                    Direction::Encrypt => "fully encrypted",
+                    Direction::Decrypt => "fully decrypted",
+                });
+            }
+            Some(WireState::Paused) => {
+                meter.end();
+                return Ok("paused before the end; start it again to go on");
+            }
+            Some(WireState::Idle) | None => {
+                meter.end();
+                let text =
+                    format!("cannot {} {}: conversion ended early: {}", direction.verb(), client.name(), now.error);
+                return Err(CtlError::failure(text).advise("look at the driver's log, and start it again"));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn done_counts_from_the_side_that_conversion_starts_at() {
+        let mut volume = crate::client::tests::volume(1, 50);
+        assert_eq!((Direction::Encrypt.done(&volume), Direction::Decrypt.done(&volume)), (50, 150));
+        volume.encrypted = 200;
+        assert_eq!((Direction::Encrypt.done(&volume), Direction::Decrypt.done(&volume)), (200, 0));
+    }
+}
