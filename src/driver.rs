@@ -56,12 +56,7 @@ impl Driver {
 }
 
 impl DriverCallbacks for Driver {
-    fn add_device(
-        &'static self,
-        passive: Passive,
-        driver: DriverObject,
-        physical: PhysicalDevice,
-    ) -> VckResult<()> {
+    fn add_device(&'static self, passive: Passive, driver: DriverObject, physical: PhysicalDevice) -> VckResult<()> {
         crate::filter::add(&self.core, passive, driver, physical)
     }
 

@@ -35,7 +35,7 @@ macro_rules! driver_entry {
         #[expect(unsafe_code, reason = "the entry shim")]
         pub unsafe extern "C" fn DriverEntry(
             driver: $crate::nt::raw::PDRIVER_OBJECT,
-            _registry_path: $crate::nt::raw::PCUNICODE_STRING,
+            _registry_path: $crate::nt::raw::PUNICODE_STRING,
         ) -> $crate::nt::raw::NTSTATUS {
             // SAFETY: the I/O manager's own call.
             unsafe { $crate::entry::start(driver, $product) }

@@ -2,9 +2,7 @@
 
 use alloc::boxed::Box;
 
-use vck_common::{
-    EncryptedOffset, EncryptedOffsetStore, Lba, RandomSource, VckError, VckResult, VolumeCipher,
-};
+use vck_common::{EncryptedOffset, EncryptedOffsetStore, Lba, RandomSource, VckError, VckResult, VolumeCipher};
 
 use crate::io::VolumeIo;
 use crate::nt::AccessToken;

@@ -105,7 +105,8 @@ fn not_attached(path: &str) -> VolumeStatus<'_> {
 }
 
 fn encode_list(volumes: &[VolumeSnapshot], out: &mut [u8]) -> VckResult<usize> {
-    let count = u16::try_from(volumes.len()).map_err(|_| VckError::MsgpackEncode("more volumes than a list can hold"))?;
+    let count =
+        u16::try_from(volumes.len()).map_err(|_| VckError::MsgpackEncode("more volumes than a list can hold"))?;
     let mut list = ListEncoder::new(out, count)?;
     for snapshot in volumes {
         list.push(&VolumeEntry {

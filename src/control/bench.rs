@@ -44,5 +44,8 @@ pub(super) fn run(size: u64) -> VckResult<BenchResp> {
 /// MiB per second; 0 if no time was measured.
 fn rate(mib: u64, time: Duration) -> u64 {
     let nanos = time.as_nanos();
-    u128::from(mib).saturating_mul(1_000_000_000).checked_div(nanos).map_or(0, |rate| u64::try_from(rate).unwrap_or(u64::MAX))
+    u128::from(mib)
+        .saturating_mul(1_000_000_000)
+        .checked_div(nanos)
+        .map_or(0, |rate| u64::try_from(rate).unwrap_or(u64::MAX))
 }

@@ -51,8 +51,7 @@ pub(super) fn run(asked: &Asked<'_>, code: IoctlCode, message: &mut [u8]) -> Vck
         IoctlCode::JvckPrepare => prepare(asked, message),
         IoctlCode::JvckAttach => {
             let request: AttachReq<'_> = wire::decode(message)?;
-            let path =
-                if request.nt_device_path.is_empty() { request.volume_path } else { request.nt_device_path };
+            let path = if request.nt_device_path.is_empty() { request.volume_path } else { request.nt_device_path };
             core.attach(passive, path, request.vmk).map(Answer::Attached)
         }
         IoctlCode::Detach => {

@@ -99,6 +99,7 @@ fn control(passive: Passive, device: &ControlDevice, irp: Irp) -> Disposition {
     match result {
         Ok(length) => irp.complete(NtStatus::SUCCESS, length),
         Err(error) => {
+            log::info!("control {:#010x} refused: {error}", irp.request().control().code);
             irp.system_buffer().zeroize();
             irp.complete(error.status(), 0)
         }

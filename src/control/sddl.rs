@@ -34,7 +34,7 @@ pub(super) fn parse(text: &str) -> VckResult<KVec<Ace>> {
 
 fn parse_entry(entry: &str) -> Option<Ace> {
     let mut fields = entry.split(';');
-    let mut empty = |fields: &mut core::str::Split<'_, char>| fields.next().filter(|field| field.is_empty()).map(|_| ());
+    let empty = |fields: &mut core::str::Split<'_, char>| fields.next().filter(|field| field.is_empty()).map(|_| ());
     fields.next().filter(|kind| *kind == "A")?;
     empty(&mut fields)?;
     let mask = parse_rights(fields.next()?)?;

@@ -8,7 +8,9 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use vck_common::VckResult;
 
-use crate::nt::{Disposition, Event, EventKind, Irp, IrpQueue, KVec, Passive, Shared, SpinLock, Thread, processor_count};
+use crate::nt::{
+    Disposition, Event, EventKind, Irp, IrpQueue, KVec, Passive, Shared, SpinLock, Thread, processor_count,
+};
 
 /// What the threads do with a request and its word.
 pub type Work = fn(Passive, Irp, usize);

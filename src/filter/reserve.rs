@@ -1,6 +1,6 @@
 //! Requests that could not get memory: served one at a time, piece by piece, with what the volume holds in reserve.
 
-use vck_common::{ByteOffset, DataExtent, NtStatus, SectorCount};
+use vck_common::{ByteLen, ByteOffset, DataExtent, NtStatus, SectorCount};
 
 use super::rw;
 use crate::crypto::{decrypt_read, encrypt_write};
@@ -83,7 +83,7 @@ fn pieces(
     let mut from = 0_usize;
     while from < total {
         let length = step.min(total.saturating_sub(from));
-        let before = size.sectors_of_buffer(from).map_err(|_| overflow)?;
+        let before = size.sectors_in(ByteLen::new(from as u64));
         let count: SectorCount = size.sectors_of_buffer(length).map_err(|_| overflow)?;
         let first = whole.first.checked_add(before).ok_or(overflow)?;
         let offset = base.get().checked_add(from as u64).ok_or(overflow)?;

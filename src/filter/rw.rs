@@ -15,7 +15,9 @@
 
 use alloc::boxed::Box;
 
-use vck_common::{ByteOffset, DataExtent, DataSector, Geometry, NtStatus, RangeClass, RequestorKind, VckError, VckResult};
+use vck_common::{
+    ByteOffset, DataExtent, DataSector, Geometry, NtStatus, RangeClass, RequestorKind, VckError, VckResult,
+};
 
 use crate::crypto::{decrypt_read, encrypt_write};
 use crate::nt::{
@@ -238,7 +240,9 @@ fn send_read(
 fn encrypt_and_send(device: DeviceRef<'_, FilterDevice>, irp: Irp, entered: Entered<'_, Volume>) -> Disposition {
     let mut irp = irp;
     match encrypted_copy(device, &mut irp, &entered) {
-        Ok((transfer, offset)) => transfer.send_write::<FilterDevice, Written>(device, irp, offset, entered.into_stay()),
+        Ok((transfer, offset)) => {
+            transfer.send_write::<FilterDevice, Written>(device, irp, offset, entered.into_stay())
+        }
         Err(_) => starve(device, irp, entered),
     }
 }

@@ -8,7 +8,8 @@
 use alloc::vec::Vec;
 
 use vck_common::{
-    ByteOffset, Durability, Lba, NtStatus, SealedUpdate, SectorCount, SectorIo, SectorSize, VckError, VckResult,
+    ByteLen, ByteOffset, Durability, Lba, NtStatus, SealedUpdate, SectorCount, SectorIo, SectorSize, VckError,
+    VckResult,
 };
 
 use crate::nt::{LowerDevice, Mutex, Operation, Passive, Shared, Transfer};
@@ -35,12 +36,7 @@ struct State {
 
 impl VolumeIo {
     /// Access through a transfer buffer of `bytes`, rounded up to a sector.
-    pub fn try_new(
-        lower: LowerDevice,
-        sector_size: SectorSize,
-        total: SectorCount,
-        bytes: usize,
-    ) -> VckResult<Self> {
+    pub fn try_new(lower: LowerDevice, sector_size: SectorSize, total: SectorCount, bytes: usize) -> VckResult<Self> {
         let transfer = Transfer::try_new(lower, bytes.next_multiple_of(sector_size.usize()))?;
         let state = Mutex::try_new(State { transfer, staged: None })?;
         Ok(Self(Shared::try_new(Inner { lower, sector_size, total, state })?))
@@ -78,7 +74,7 @@ impl VolumeIo {
             let mut from = 0_usize;
             while from < length {
                 let bytes = step.min(length.saturating_sub(from));
-                let sectors = size.sectors_of_buffer(from)?;
+                let sectors = size.sectors_in(ByteLen::new(from as u64));
                 let at = lba.checked_add(sectors).ok_or(VckError::InvalidData("the sector number overflows"))?;
                 let offset = size.bytes_of(SectorCount::new(at.get())).map_or(u64::MAX, |bytes| bytes.get());
                 let done = piece(state, passive, at, ByteOffset::new(offset), from, bytes)
@@ -149,9 +145,10 @@ impl SectorIo for VolumeIo {
     fn flush(&self) -> VckResult<()> {
         let passive = Passive::check().ok_or(VckError::Io("sector I/O needs PASSIVE_LEVEL"))?;
         let lower = self.0.lower;
-        let flushed = self.0.state.with(passive, |state| {
-            state.transfer.run(passive, lower, Operation::Flush, ByteOffset::ZERO, 0, None)
-        });
+        let flushed = self
+            .0
+            .state
+            .with(passive, |state| state.transfer.run(passive, lower, Operation::Flush, ByteOffset::ZERO, 0, None));
         flushed.map(|_| ()).map_err(|status| VckError::Device { status, lba: None })
     }
 }

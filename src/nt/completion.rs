@@ -15,7 +15,7 @@ use vck_common::{ByteOffset, NtStatus};
 use super::device::{DeviceRef, DeviceRole};
 use super::irp::{Disposition, Irp, Request, mark_pending};
 use super::irql::Passive;
-use super::{LowerDevice, sys};
+use super::sys;
 
 /// A value that travels through a completion routine's context pointer.
 pub trait ContextWord {
@@ -189,7 +189,7 @@ impl StackEvent {
 
     pub(super) fn wait(&self, _: Passive) {
         // SAFETY: initialised by `as_ptr`; PASSIVE_LEVEL by the witness; KernelMode keeps the stack resident.
-        unsafe {
+        let _ = unsafe {
             sys::KeWaitForSingleObject(
                 self.0.get().cast(),
                 sys::_KWAIT_REASON::Executive,

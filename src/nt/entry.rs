@@ -7,13 +7,14 @@ use super::irql::Passive;
 use super::sys;
 
 /// What the entry shim receives; opaque to the crates that expand it.
+#[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "the kernel's names")]
 pub mod raw {
     use super::sys;
 
     /// The status that DriverEntry returns.
     pub type NTSTATUS = sys::NTSTATUS;
     /// The driver's registry key.
-    pub type PCUNICODE_STRING = sys::PCUNICODE_STRING;
+    pub type PUNICODE_STRING = sys::PUNICODE_STRING;
     /// The driver object.
     pub type PDRIVER_OBJECT = sys::PDRIVER_OBJECT;
 }

@@ -150,7 +150,13 @@ impl MappingWindow {
     /// Shows `body` the bytes `from..from + length` of the request's buffer. PASSIVE_LEVEL (<= DISPATCH_LEVEL).
     ///
     /// `length` is at most [`PIECE`](Self::PIECE) and the range lies inside the request.
-    pub fn with<R>(&mut self, irp: &mut Irp, from: usize, length: usize, body: impl FnOnce(&mut [u8]) -> R) -> VckResult<R> {
+    pub fn with<R>(
+        &mut self,
+        irp: &mut Irp,
+        from: usize,
+        length: usize,
+        body: impl FnOnce(&mut [u8]) -> R,
+    ) -> VckResult<R> {
         let end = from.checked_add(length).filter(|_| length <= Self::PIECE);
         let end = end.ok_or(VckError::InvalidData("the piece is larger than the window"))?;
         let source = irp.request().mdl(end)?;

@@ -56,7 +56,7 @@ pub use mdl::{Access, MappingWindow};
 pub use memory::{KVec, Shared, try_box};
 pub use mode::{Entered, ModeCell, Stay};
 pub use names::{MAX_NAME, SymbolicLink};
-pub use published::{PublishedDevice, Publication};
+pub use published::{Publication, PublishedDevice};
 pub use queue::IrpQueue;
 pub use random::KernelRandom;
 pub use security::{Ace, Sid};
@@ -175,9 +175,5 @@ fn fatal(why: Fatal, detail: usize) -> ! {
             detail as sys::ULONG_PTR,
             0,
         )
-    };
-    // Documented not to return; its binding does not say so.
-    loop {
-        core::hint::spin_loop();
     }
 }

@@ -8,20 +8,22 @@
 //! So a request keeps the mode it entered with, from dispatch to completion, whatever is exchanged meanwhile, and
 //! [`ModeCell::exchange`] returns only when nobody uses the old one.
 
+use alloc::boxed::Box;
 use core::cell::UnsafeCell;
 
 use vck_common::VckResult;
 
 use super::completion::ContextWord;
 use super::irql::Passive;
-use super::memory::Shared;
+use super::memory::{Shared, try_box};
 use super::sync::{Event, EventKind, Mutex};
 use super::thread::processor_number;
 use crate::sync::{EpochTicket, Epochs, Native, Wake};
 
 /// One exchangeable mode; `None` is the initial one.
 pub struct ModeCell<T> {
-    epochs: Epochs<Native>,
+    /// Boxed: its cache-line alignment exceeds that of a device extension.
+    epochs: Box<Epochs<Native>>,
     modes: [UnsafeCell<Option<Shared<T>>>; 2],
     drained: Event,
     exchanging: Mutex<()>,
@@ -56,7 +58,7 @@ impl<T> ModeCell<T> {
     /// A cell in mode `None`.
     pub fn try_new() -> VckResult<Self> {
         Ok(Self {
-            epochs: Epochs::new(),
+            epochs: try_box(Epochs::new())?,
             modes: [UnsafeCell::new(None), UnsafeCell::new(None)],
             drained: Event::try_new(EventKind::Synchronization)?,
             exchanging: Mutex::try_new(())?,

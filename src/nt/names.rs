@@ -29,9 +29,8 @@ impl PhysicalDevice {
         let mut returned = 0;
         let size = size_of::<NameBuffer>() as u32;
         // SAFETY: a live object (AddDevice); PASSIVE_LEVEL; a buffer of `size` bytes.
-        let status = unsafe {
-            sys::ObQueryNameString(self.as_ptr().cast(), (&raw mut buffer).cast(), size, &raw mut returned)
-        };
+        let status =
+            unsafe { sys::ObQueryNameString(self.as_ptr().cast(), (&raw mut buffer).cast(), size, &raw mut returned) };
         if status != 0 {
             return Ok(String::new());
         }

@@ -63,7 +63,8 @@ impl Log for KernelDebugger {
         let millis = time::system_time().saturating_sub(UNIX_EPOCH) / 10_000;
         let mut line = Line { bytes: [0; LINE + 2], used: 0 };
         // A line that is cut is still worth printing.
-        let _ = write!(line, "{}.{:03} vck-windrv: [{}] {}", millis / 1000, millis % 1000, record.level(), record.args());
+        let _ =
+            write!(line, "{}.{:03} vck-windrv: [{}] {}", millis / 1000, millis % 1000, record.level(), record.args());
         if let Some(end) = line.bytes.get_mut(line.used) {
             *end = b'\n';
         }

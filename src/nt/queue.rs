@@ -210,7 +210,6 @@ impl IrpQueue {
             irp.finish(status, 0);
         }
     }
-
 }
 
 /// The token of an IRP that was just taken out of a queue.

@@ -108,7 +108,7 @@ impl Event {
     /// Waits without limit; not alertable, so it ends only when the event is signalled.
     pub fn wait(&self, _: Passive) {
         // SAFETY: invariant; PASSIVE_LEVEL by the witness; KernelMode because the storage is ours and must stay resident.
-        unsafe {
+        let _ = unsafe {
             sys::KeWaitForSingleObject(
                 self.event.get().cast(),
                 sys::_KWAIT_REASON::Executive,
@@ -133,10 +133,6 @@ impl Event {
             )
         };
         if status == sys::STATUS_TIMEOUT { Waited::TimedOut } else { Waited::Signalled }
-    }
-
-    pub(super) fn as_ptr(&self) -> *mut sys::KEVENT {
-        self.event.get()
     }
 }
 
@@ -169,7 +165,7 @@ impl<T> Mutex<T> {
     /// Runs `body` with the mutex held. Normal kernel APCs are off meanwhile, so the owner cannot be suspended.
     pub fn with<R>(&self, _: Passive, body: impl FnOnce(&mut T) -> R) -> R {
         // SAFETY: invariant; PASSIVE_LEVEL by the witness.
-        unsafe {
+        let _ = unsafe {
             sys::KeWaitForSingleObject(
                 self.mutex.get().cast(),
                 sys::_KWAIT_REASON::Executive,

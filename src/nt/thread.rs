@@ -73,7 +73,7 @@ impl Thread {
     /// Waits until the thread has ended.
     pub fn join(self, _: Passive) {
         // SAFETY: invariant; PASSIVE_LEVEL by the witness.
-        unsafe {
+        let _ = unsafe {
             sys::KeWaitForSingleObject(
                 self.object.as_ptr(),
                 sys::_KWAIT_REASON::Executive,
@@ -93,10 +93,15 @@ impl Drop for Thread {
 }
 
 unsafe extern "C" fn start<F: FnOnce(Passive) + Send + 'static>(context: sys::PVOID) {
-    // SAFETY: the box that `spawn` passed to this thread.
-    let body = unsafe { Box::from_raw(context.cast::<Option<F>>()) };
-    if let (Some(body), Some(passive)) = (*body, Passive::check()) {
-        body(passive);
+    // The routine below does not return: nothing may be left to be dropped after it.
+    {
+        // SAFETY: the box that `spawn` passed to this thread.
+        let mut context = unsafe { Box::from_raw(context.cast::<Option<F>>()) };
+        let body = context.take();
+        drop(context);
+        if let (Some(body), Some(passive)) = (body, Passive::check()) {
+            body(passive);
+        }
     }
     // SAFETY: on the thread itself, at PASSIVE_LEVEL (bodies restore the IRQL).
     let _ = unsafe { sys::PsTerminateSystemThread(0) };
@@ -112,7 +117,7 @@ pub fn processor_count() -> usize {
 
 /// Number of the processor that runs this; may be stale at once below DISPATCH_LEVEL. Any IRQL.
 #[must_use]
-pub fn processor_number() -> usize {
+pub(super) fn processor_number() -> usize {
     // SAFETY: any IRQL; the optional output is not wanted.
     unsafe { sys::KeGetCurrentProcessorNumberEx(ptr::null_mut()) as usize }
 }

@@ -15,9 +15,7 @@ pub(super) fn relative(limit: Duration) -> sys::LARGE_INTEGER {
 pub fn sleep(_: Passive, limit: Duration) {
     let mut due = relative(limit);
     // SAFETY: PASSIVE_LEVEL by the witness; `due` outlives the call; not alertable.
-    let _ = unsafe {
-        sys::KeDelayExecutionThread(sys::_MODE::KernelMode as sys::KPROCESSOR_MODE, 0, &raw mut due)
-    };
+    let _ = unsafe { sys::KeDelayExecutionThread(sys::_MODE::KernelMode as sys::KPROCESSOR_MODE, 0, &raw mut due) };
 }
 
 /// A point on the performance counter. Any IRQL.

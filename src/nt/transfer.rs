@@ -161,8 +161,8 @@ impl Transfer {
         let raw = Box::into_raw(transfer);
         // SAFETY: the IRP is ours; the routine takes back the box.
         unsafe { super::irp::set_completion_routine(irp, Some(sent::<E, D>), raw.cast::<c_void>()) };
-        // SAFETY: the device below is live: the origin holds the remove lock.
-        unsafe { sys::IofCallDriver(lower.as_ptr(), irp.as_ptr()) };
+        // SAFETY: the device below is live: the origin holds the remove lock. The completion routine sees the status.
+        let _ = unsafe { sys::IofCallDriver(lower.as_ptr(), irp.as_ptr()) };
         Disposition::new(NtStatus::PENDING.0)
     }
 
@@ -194,12 +194,7 @@ impl Transfer {
         next.Parameters.Read.ByteOffset = byte_offset;
         // SAFETY: the piece lies inside the whole, and `part` has room for it.
         unsafe {
-            sys::IoBuildPartialMdl(
-                self.whole.as_ptr(),
-                self.part.as_ptr(),
-                self.buffer.as_ptr().cast(),
-                length as u32,
-            );
+            sys::IoBuildPartialMdl(self.whole.as_ptr(), self.part.as_ptr(), self.buffer.as_ptr().cast(), length as u32);
         }
         // SAFETY: ours.
         unsafe { (*self.irp.as_ptr()).MdlAddress = self.part.as_ptr() };

@@ -205,14 +205,7 @@ impl Core {
     }
 
     /// Binds a keyed volume, around a lock of the file system if that would see a change.
-    fn bind(
-        &self,
-        passive: Passive,
-        survey: &Surveyed,
-        name: &str,
-        source: Source,
-        keyed: Keyed,
-    ) -> VckResult<()> {
+    fn bind(&self, passive: Passive, survey: &Surveyed, name: &str, source: Source, keyed: Keyed) -> VckResult<()> {
         let unchanged = keyed.boundary.sector == DataSector::ZERO && keyed.geometry.offset_sector() == Lba::ZERO;
         if unchanged {
             survey.check_room(&keyed.geometry, ExistingMetadata::None)?;
@@ -230,14 +223,7 @@ impl Core {
     }
 
     /// Puts a complete volume in place, with its threads running.
-    fn complete(
-        &self,
-        passive: Passive,
-        survey: &Surveyed,
-        name: &str,
-        source: Source,
-        keyed: Keyed,
-    ) -> VckResult<()> {
+    fn complete(&self, passive: Passive, survey: &Surveyed, name: &str, source: Source, keyed: Keyed) -> VckResult<()> {
         let Keyed { cipher, store, geometry, boundary } = keyed;
         let (_, direction) = store.load()?;
         let sweep = Sweep::new(geometry, boundary.sector, direction, SweepConfig::default())?;

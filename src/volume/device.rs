@@ -5,9 +5,9 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use vck_common::VckResult;
 
+use super::Core;
 use super::bound::Volume;
 use super::sweeper::Reserve;
-use super::Core;
 use crate::nt::{
     DeviceRef, Disposition, Event, EventKind, Irp, IrpQueue, ModeCell, Passive, PhysicalDevice, Shared, SpinLock,
 };

@@ -30,9 +30,9 @@ impl Core {
     /// The filter whose volume is known under `path`, without opening anything: any caller may ask.
     pub(super) fn filter_by_name(&self, path: &str) -> Option<Held<FilterDevice>> {
         let known = |filter: &FilterDevice| filter.volume().is_some_and(|volume| same_path(&volume.name, path));
-        self.filters
-            .find(|device| known(device.role()))
-            .or_else(|| self.filters.find(|device| !device.role().name.is_empty() && same_path(&device.role().name, path)))
+        self.filters.find(|device| known(device.role())).or_else(|| {
+            self.filters.find(|device| !device.role().name.is_empty() && same_path(&device.role().name, path))
+        })
     }
 
     /// The filter on the stack of the device that `path` leads to, by name or by opening it.

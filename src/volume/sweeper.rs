@@ -59,10 +59,7 @@ pub struct Reserve {
 
 impl Reserve {
     fn try_new(passive: Passive, lower: LowerDevice) -> VckResult<Self> {
-        Ok(Self {
-            transfer: Transfer::try_new(lower, MappingWindow::PIECE)?,
-            window: MappingWindow::try_new(passive)?,
-        })
+        Ok(Self { transfer: Transfer::try_new(lower, MappingWindow::PIECE)?, window: MappingWindow::try_new(passive)? })
     }
 }
 

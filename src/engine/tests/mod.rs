@@ -4,4 +4,5 @@ extern crate std;
 mod commands;
 mod faults;
 mod ordering;
+mod vectors;
 mod world;

@@ -1,1 +1,14 @@
-//! Placeholder, filled by the next commits.
+//! Whole-driver tests: the sample driver in the simulated kernel, driven as programs and PnP would.
+//!
+//! [`Bench`] is one machine with one volume; the wire messages go through the same encoders that clients use.
+
+mod bench;
+mod client;
+mod keys;
+
+pub use bench::{Bench, Setup};
+pub use client::{Client, Failure, Prepared, Status};
+pub use keys::{KEY1, KEY2, VMK, VOLUME_ID, WRONG_VMK, sealed_block};
+
+/// Bytes that the metadata of the tests' volumes takes: two footers of 128 KiB.
+pub const FOOTERS: u64 = 2 * 131_072;
