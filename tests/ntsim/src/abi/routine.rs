@@ -14,11 +14,10 @@ use crate::host::{coroutine, tls};
 /// }
 /// ```
 macro_rules! routines {
-    ($($(#[doc = $doc:literal])+ fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?, max $max:expr => |$k:ident| $body:block)+) => {
+    ($($(#[doc = $doc:literal])+ fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ident)?, max $max:expr => |$k:ident| $body:block)+) => {
         $(
-            $(#[doc = $doc])+
-            pub unsafe extern "C" fn $name($($arg: $ty),*) $(-> $ret)? {
-                $crate::abi::routine::enter(stringify!($name), $max, |$k| $body)
+            $crate::abi::routine::routine! {
+                "C" $(#[doc = $doc])+ fn $name($($arg: $ty),*) $(-> $ret)?, max $max => |$k| $body
             }
         )+
 
@@ -26,15 +25,31 @@ macro_rules! routines {
         pub(crate) mod win64 {
             use super::*;
             $(
-                $(#[doc = $doc])+
-                pub unsafe extern "win64" fn $name($($arg: $ty),*) $(-> $ret)? {
-                    $crate::abi::routine::enter(stringify!($name), $max, |$k| $body)
+                $crate::abi::routine::routine! {
+                    "win64" $(#[doc = $doc])+ fn $name($($arg: $ty),*) $(-> $ret)?, max $max => |$k| $body
                 }
             )+
         }
     };
 }
 pub(crate) use routines;
+
+/// Emits one routine. A returned NTSTATUS must be looked at, as with `wdk_sys`.
+macro_rules! routine {
+    ($abi:literal $(#[doc = $doc:literal])+ fn $name:ident($($arg:ident: $ty:ty),*) -> NTSTATUS, max $max:expr => |$k:ident| $body:block) => {
+        $(#[doc = $doc])+
+        pub unsafe extern $abi fn $name($($arg: $ty),*) -> NTSTATUS {
+            $crate::abi::routine::enter(stringify!($name), $max, |$k| $body)
+        }
+    };
+    ($abi:literal $(#[doc = $doc:literal])+ fn $name:ident($($arg:ident: $ty:ty),*) $(-> $ret:ident)?, max $max:expr => |$k:ident| $body:block) => {
+        $(#[doc = $doc])+
+        pub unsafe extern $abi fn $name($($arg: $ty),*) $(-> $ret)? {
+            $crate::abi::routine::enter(stringify!($name), $max, |$k| $body)
+        }
+    };
+}
+pub(crate) use routine;
 
 /// An argument that the model has no use for.
 pub(crate) fn ignored<T>(_argument: T) {}

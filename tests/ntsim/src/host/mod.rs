@@ -3,6 +3,5 @@
 mod alloc;
 pub(crate) mod arena;
 pub(crate) mod coroutine;
-pub(crate) mod memory;
 pub(crate) mod ptr;
 pub(crate) mod tls;

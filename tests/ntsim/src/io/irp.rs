@@ -33,6 +33,9 @@ pub(crate) struct IrpRecord {
     pub(crate) walking: bool,
     /// The walk has reached the end.
     pub(crate) finished: bool,
+    /// Cancellations that are looking at it; it is freed when the last of them is done.
+    pub(crate) pins: u32,
+    freed: bool,
     frames: Vec<u64>,
     pub(crate) priority: i32,
     pub(crate) activity: [u8; 16],
@@ -115,6 +118,8 @@ impl Kernel {
             bytes,
             walking: false,
             finished: false,
+            pins: 0,
+            freed: false,
             frames: Vec::new(),
             priority: 2,
             activity: [0; 16],
@@ -137,8 +142,29 @@ impl Kernel {
         lock(&self.io.irps).live.get_mut(&irp.addr()).map(f)
     }
 
-    /// Frees an IRP's memory.
+    /// Frees an IRP's memory, at once or when no cancellation looks at it any more.
     pub(crate) fn irp_release(&self, irp: Irp) {
+        let pinned = self.irp_record(irp, |record| {
+            record.freed = true;
+            record.pins > 0
+        });
+        if pinned == Some(false) {
+            self.irp_forget(irp);
+        }
+    }
+
+    /// A cancellation is done with the IRP.
+    pub(crate) fn irp_unpin(&self, irp: Irp) {
+        let last = self.irp_record(irp, |record| {
+            record.pins -= 1;
+            record.pins == 0 && record.freed
+        });
+        if last == Some(true) {
+            self.irp_forget(irp);
+        }
+    }
+
+    fn irp_forget(&self, irp: Irp) {
         let record = lock(&self.io.irps).live.remove(&irp.addr());
         if let Some(record) = record {
             self.io.arena.free(irp.addr(), record.bytes);

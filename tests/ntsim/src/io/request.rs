@@ -4,7 +4,7 @@ use super::irp::Maker;
 use crate::abi::io::arena::Span;
 use crate::abi::io::view::{Device, File, Irp, MdlView};
 use crate::abi::*;
-use crate::core::{Kernel, ThreadKind, ThreadState, USER_BIT};
+use crate::core::{Kernel, Rule, ThreadKind, ThreadState, USER_BIT};
 use std::sync::{Arc, Mutex};
 
 /// How data travels with a request.
@@ -99,6 +99,7 @@ impl Kernel {
         let file = request.file;
         let finish = move |k: &Kernel, irp: Irp| {
             if let Some(mdl) = mdl {
+                k.mdl_must_be(irp, mdl);
                 k.mdl_done(mdl.ptr());
             }
             *super::lock(&ticket_done) = Some(Reply { status: irp.status(), information: irp.information() });
@@ -164,11 +165,27 @@ impl Kernel {
 
     /// `NtCancelIoFileEx` for one request.
     pub(crate) fn cancel(&self, ticket: &Ticket) -> bool {
-        // Under the lock that completion takes last: once `done` is set the IRP must not be touched.
-        if ticket.reply().is_some() || self.irp_record(ticket.irp, |record| record.finished).unwrap_or(true) {
+        let pinned = {
+            // The end of a request sets `done` before it frees the IRP: without a reply the IRP is still this one.
+            let done = super::lock(&ticket.done);
+            done.is_none() && self.irp_record(ticket.irp, |record| record.pins += 1).is_some()
+        };
+        if !pinned {
             return false;
         }
-        self.cancel_irp(ticket.irp)
+        let called = self.cancel_irp(ticket.irp);
+        self.irp_unpin(ticket.irp);
+        called
+    }
+
+    /// The I/O manager frees what the IRP's MDL pointer says: a driver that put its own there takes it out again.
+    fn mdl_must_be(&self, irp: Irp, mdl: MdlView) {
+        if irp.mdl() != mdl.ptr() {
+            self.finding(Rule::MdlState, "an IRP was completed without its own MDL in MdlAddress");
+        }
+        if !mdl.next().is_null() {
+            self.finding(Rule::MdlState, "an IRP was completed with a driver's MDL still in the chain of its own");
+        }
     }
 
     fn thread_object(&self) -> PETHREAD {

@@ -298,7 +298,7 @@ impl Kernel {
             // A minor that the bus does not know goes back as it came.
             _ => return self.complete_with(irp, irp.status(), irp.information()),
         }
-        self.complete_with(irp, STATUS_SUCCESS, 0)
+        self.volume_plain(irp, STATUS_SUCCESS)
     }
 
     /// `PnP` at the function device.

@@ -32,20 +32,20 @@ impl Kernel {
     pub(crate) fn volume_io(&self, node: usize, device: Device, irp: Irp) -> NTSTATUS {
         self.assume_stack_use("the volume's device", self.config().lower_stack_use);
         let Some((extent, phase)) = self.node_extent(node) else {
-            return self.complete_with(irp, STATUS_NO_SUCH_DEVICE, 0);
+            return self.volume_plain(irp, STATUS_NO_SUCH_DEVICE);
         };
         if matches!(phase, Phase::Surprised | Phase::Removed) || extent.disk.vanished() {
-            return self.complete_with(irp, STATUS_NO_SUCH_DEVICE, 0);
+            return self.volume_plain(irp, STATUS_NO_SUCH_DEVICE);
         }
         if phase == Phase::Added {
-            return self.complete_with(irp, STATUS_DEVICE_NOT_READY, 0);
+            return self.volume_plain(irp, STATUS_DEVICE_NOT_READY);
         }
         match u32::from(irp.stack().major()) {
             IRP_MJ_READ | IRP_MJ_WRITE => self.volume_transfer(node, &extent, device, irp),
             IRP_MJ_FLUSH_BUFFERS => self.volume_flush(&extent, irp),
             IRP_MJ_DEVICE_CONTROL => self.volume_control(node, &extent, irp),
-            IRP_MJ_CREATE | IRP_MJ_CLEANUP | IRP_MJ_CLOSE => self.complete_with(irp, STATUS_SUCCESS, 0),
-            _ => self.complete_with(irp, STATUS_INVALID_DEVICE_REQUEST, 0),
+            IRP_MJ_CREATE | IRP_MJ_CLEANUP | IRP_MJ_CLOSE => self.volume_plain(irp, STATUS_SUCCESS),
+            _ => self.volume_plain(irp, STATUS_INVALID_DEVICE_REQUEST),
         }
     }
 
@@ -71,22 +71,22 @@ impl Kernel {
         let size = u64::from(extent.disk.config().sector_size);
         let end = offset.checked_add(length);
         if !length.is_multiple_of(size) || !offset.is_multiple_of(size) || end.is_none_or(|end| end > extent.length) {
-            return self.complete_with(irp, STATUS_INVALID_PARAMETER, 0);
+            return self.volume_plain(irp, STATUS_INVALID_PARAMETER);
         }
         if length == 0 {
-            return self.complete_with(irp, STATUS_SUCCESS, 0);
+            return self.volume_plain(irp, STATUS_SUCCESS);
         }
         let bytes = usize::try_from(length).unwrap_or(0);
         let Some(runs) = mdl::spans(irp.mdl(), bytes) else {
-            return self.complete_with(irp, STATUS_INVALID_USER_BUFFER, 0);
+            return self.volume_plain(irp, STATUS_INVALID_USER_BUFFER);
         };
         if runs.first().is_some_and(|run| run.addr & device.alignment() as usize != 0) {
-            return self.complete_with(irp, STATUS_INVALID_PARAMETER, 0);
+            return self.volume_plain(irp, STATUS_INVALID_PARAMETER);
         }
         let arrival = self.arrival(extent, irp, offset, length);
         let outcome = if u32::from(stack.major()) == IRP_MJ_WRITE {
             if self.write_is_blocked(node, irp) {
-                return self.complete_with(irp, STATUS_ACCESS_DENIED, 0);
+                return self.volume_plain(irp, STATUS_ACCESS_DENIED);
             }
             let data = gather(&runs, bytes);
             self.observe(node, Side::WrittenBelow, offset, || data.clone());
@@ -139,6 +139,11 @@ impl Kernel {
                 self.answer(irp, outcome)
             }
         }
+    }
+
+    /// Completes a request that moves no data, now or later.
+    pub(crate) fn volume_plain(&self, irp: Irp, status: NTSTATUS) -> NTSTATUS {
+        self.answer(irp, Outcome { status, bytes: 0, at: 0 })
     }
 
     /// Completes now or later.

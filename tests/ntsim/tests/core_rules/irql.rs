@@ -49,7 +49,7 @@ fn random_numbers_in_a_dpc() {
     caught(Rule::IrqlTooHigh, || {
         nt!(KeRaiseIrqlToDpcLevel());
         let buffer = object::<[u8; 16]>();
-        nt!(BCryptGenRandom(std::ptr::null_mut(), buffer.cast(), 16, 2));
+        let _status = nt!(BCryptGenRandom(std::ptr::null_mut(), buffer.cast(), 16, 2));
     });
 }
 
@@ -84,7 +84,7 @@ fn timed_wait_for_several_objects_at_dispatch_level() {
         let objects = Box::leak(Box::new([event().cast(), event().cast()]));
         let timeout = relative(10);
         nt!(KeRaiseIrqlToDpcLevel());
-        nt!(KeWaitForMultipleObjects(2, objects.as_mut_ptr(), 1, 0, 0, 0, timeout, std::ptr::null_mut()));
+        let _status = nt!(KeWaitForMultipleObjects(2, objects.as_mut_ptr(), 1, 0, 0, 0, timeout, std::ptr::null_mut()));
     });
 }
 

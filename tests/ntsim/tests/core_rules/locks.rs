@@ -123,7 +123,7 @@ fn event_never_initialised() {
 #[test]
 fn remove_lock_never_initialised() {
     caught(Rule::Uninitialized, || {
-        nt!(IoAcquireRemoveLockEx(object(), std::ptr::null_mut(), std::ptr::null(), 0, 0x20));
+        let _status = nt!(IoAcquireRemoveLockEx(object(), std::ptr::null_mut(), std::ptr::null(), 0, 0x20));
     });
 }
 
@@ -225,7 +225,7 @@ fn polling_for_ever() {
             let event = event();
             while nt!(KeReadStateEvent(event)) == 0 {
                 if set {
-                    nt!(KeDelayExecutionThread(0, 0, relative(10)));
+                    let _status = nt!(KeDelayExecutionThread(0, 0, relative(10)));
                 }
             }
         });

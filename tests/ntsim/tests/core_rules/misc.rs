@@ -93,7 +93,7 @@ fn stack_high_water_is_measured_across_nested_callbacks() {
 fn extended_state_restored_at_another_irql() {
     caught(Rule::SimdGuard, || {
         let state = object();
-        nt!(KeSaveExtendedProcessorState(2, state));
+        let _status = nt!(KeSaveExtendedProcessorState(2, state));
         nt!(KeRaiseIrqlToDpcLevel());
         nt!(KeRestoreExtendedProcessorState(state));
     });
@@ -102,14 +102,14 @@ fn extended_state_restored_at_another_irql() {
 #[test]
 fn extended_state_never_restored() {
     caught(Rule::SimdGuard, || {
-        nt!(KeSaveExtendedProcessorState(2, object()));
+        let _status = nt!(KeSaveExtendedProcessorState(2, object()));
     });
 }
 
 #[test]
 fn extended_state_saved_with_a_feature_that_is_off() {
     caught(Rule::SimdGuard, || {
-        nt!(KeSaveExtendedProcessorState(1 << 62, object()));
+        let _status = nt!(KeSaveExtendedProcessorState(1 << 62, object()));
     });
 }
 
@@ -124,7 +124,16 @@ fn bug_check() {
 fn more_wait_objects_than_the_thread_has_blocks_for() {
     caught(Rule::BadArgument, || {
         let objects = Box::leak(Box::new([event().cast(), event().cast(), event().cast(), event().cast()]));
-        nt!(KeWaitForMultipleObjects(4, objects.as_mut_ptr(), 1, 0, 0, 0, std::ptr::null_mut(), std::ptr::null_mut()));
+        let _status = nt!(KeWaitForMultipleObjects(
+            4,
+            objects.as_mut_ptr(),
+            1,
+            0,
+            0,
+            0,
+            std::ptr::null_mut(),
+            std::ptr::null_mut()
+        ));
     });
 }
 
@@ -139,7 +148,7 @@ fn semaphore_released_past_its_limit() {
 
 unsafe extern "C" fn ender(context: PVOID) {
     nt!(KeSetEvent(context.cast(), 0, 0));
-    nt!(PsTerminateSystemThread(0));
+    let _status = nt!(PsTerminateSystemThread(0));
     unreachable!("a terminated thread went on");
 }
 

@@ -18,7 +18,7 @@ fn trace(seed: u64) -> (Vec<u64>, u64, u64) {
             world.kernel().spawn("tracer", ThreadKind::System, move || {
                 for _ in 0..50 {
                     trace.lock().unwrap().push(number);
-                    nt!(KeDelayExecutionThread(0, 0, &mut LARGE_INTEGER { QuadPart: -3 }));
+                    let _status = nt!(KeDelayExecutionThread(0, 0, &mut LARGE_INTEGER { QuadPart: -3 }));
                     let _random = vck_ntsim::current().cng().next_u64();
                 }
             })
@@ -44,7 +44,7 @@ fn virtual_time_jumps_when_everyone_waits() {
     let start = Instant::now();
     assert!(world.run_driver("sleeper", || {
         let hour = relative(36_000_000_000);
-        nt!(KeDelayExecutionThread(0, 0, hour));
+        let _status = nt!(KeDelayExecutionThread(0, 0, hour));
         dispose(hour);
     }));
     assert!(world.now().0 >= 36_000_000_000);
@@ -202,7 +202,7 @@ fn time_is_real_under_the_parallel_scheduler() {
     let start = Instant::now();
     assert!(world.run_driver("sleeper", || {
         let time = relative(200_000);
-        nt!(KeDelayExecutionThread(0, 0, time));
+        let _status = nt!(KeDelayExecutionThread(0, 0, time));
         dispose(time);
     }));
     assert!(start.elapsed() >= Duration::from_millis(20));
@@ -213,7 +213,7 @@ fn two_worlds_at_once_on_one_thread_and_on_two() {
     let (first, second) = (World::boot(1), World::boot(1));
     for world in [&first, &second] {
         world.kernel().spawn("sleeper", ThreadKind::System, || {
-            nt!(KeDelayExecutionThread(0, 0, &mut LARGE_INTEGER { QuadPart: -100 }));
+            let _status = nt!(KeDelayExecutionThread(0, 0, &mut LARGE_INTEGER { QuadPart: -100 }));
         });
     }
     first.run_idle();

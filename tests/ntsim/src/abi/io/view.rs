@@ -229,6 +229,7 @@ view! {
     /// An `MDL`.
     MdlView of MDL {
         get {
+            next Next: PMDL;
             start StartVa: PVOID;
             byte_count ByteCount: ULONG;
             byte_offset ByteOffset: ULONG;
