@@ -12,13 +12,7 @@ use crate::nt::{enter_driver, raw};
 #[expect(unsafe_code, reason = "the entry shim: the raw DriverEntry argument comes in here")]
 pub unsafe fn start(driver: raw::PDRIVER_OBJECT, product: impl FnOnce() -> VckResult<Product>) -> raw::NTSTATUS {
     // SAFETY: the caller's contract.
-    unsafe {
-        enter_driver::<Driver>(
-            driver,
-            |passive| Driver::build(passive, product()?),
-            |driver, passive, object| driver.start(passive, object),
-        )
-    }
+    unsafe { enter_driver::<Driver>(driver, |passive| Driver::build(passive, product()?), Driver::start) }
 }
 
 /// Emits `DriverEntry`, and in a Windows image the allocator and the panic handler.

@@ -1,6 +1,12 @@
 //! A framework for Windows volume-encryption filter drivers.
 #![no_std]
 #![deny(unsafe_code)]
+#![expect(
+    clippy::doc_markdown,
+    clippy::missing_errors_doc,
+    clippy::must_use_candidate,
+    reason = "the kernel's names are prose here, errors are stated in the sentence that begins with Errors, and the types whose loss matters are must_use"
+)]
 
 extern crate alloc;
 #[cfg(test)]

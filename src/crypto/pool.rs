@@ -82,7 +82,7 @@ impl WorkerPool {
     pub fn stop(&self, passive: Passive) {
         self.shared.ending.store(true, Ordering::Release);
         self.shared.ready.set();
-        while let Some(thread) = self.threads.with(|threads| threads.pop()) {
+        while let Some(thread) = self.threads.with(KVec::pop) {
             thread.join(passive);
         }
     }

@@ -76,7 +76,7 @@ impl VolumeIo {
                 let bytes = step.min(length.saturating_sub(from));
                 let sectors = size.sectors_in(ByteLen::new(from as u64));
                 let at = lba.checked_add(sectors).ok_or(VckError::InvalidData("the sector number overflows"))?;
-                let offset = size.bytes_of(SectorCount::new(at.get())).map_or(u64::MAX, |bytes| bytes.get());
+                let offset = size.bytes_of(SectorCount::new(at.get())).map_or(u64::MAX, ByteLen::get);
                 let done = piece(state, passive, at, ByteOffset::new(offset), from, bytes)
                     .map_err(|status| VckError::Device { status, lba: Some(at) })?;
                 if done != bytes {

@@ -94,8 +94,10 @@ impl CompletedIrp {
     /// The shared system buffer of a buffered control, as long as its room for output.
     pub fn system_buffer(&mut self) -> &mut [u8] {
         let bytes = self.request().control().output;
-        // SAFETY: ours during the routine; METHOD_BUFFERED fills this member.
-        let start = unsafe { self.raw.as_ref().AssociatedIrp.SystemBuffer }.cast::<u8>();
+        // SAFETY: ours during the routine.
+        let irp = unsafe { self.raw.as_ref() };
+        // SAFETY: METHOD_BUFFERED fills this member.
+        let start = unsafe { irp.AssociatedIrp.SystemBuffer }.cast::<u8>();
         if start.is_null() || bytes == 0 {
             return &mut [];
         }

@@ -199,8 +199,8 @@ impl<E: DeviceRole> OwnedDevice<E> {
         let lock = unsafe { (*extension).header.remove_lock.get() };
         // SAFETY: PASSIVE_LEVEL; storage in the device extension, as the routine demands; 0 = no limits.
         unsafe {
-            sys::IoInitializeRemoveLockEx(lock, super::REMOVE_LOCK_TAG, 0, 0, size_of::<sys::IO_REMOVE_LOCK>() as u32)
-        };
+            sys::IoInitializeRemoveLockEx(lock, super::REMOVE_LOCK_TAG, 0, 0, size_of::<sys::IO_REMOVE_LOCK>() as u32);
+        }
         Ok(Self { device, role: core::marker::PhantomData })
     }
 
@@ -219,8 +219,10 @@ impl<E: DeviceRole> OwnedDevice<E> {
             self.delete(passive);
             return Err(error);
         }
-        // SAFETY: attached: the slot holds the live device below.
-        let lower = unsafe { &**slot };
+        // SAFETY: attached: the slot was written.
+        let below = unsafe { *slot };
+        // SAFETY: attached: the device below is live.
+        let lower = unsafe { &*below };
         // SAFETY: ours, and nobody else writes the flags of a device that is still initialising.
         let device = unsafe { &mut *self.device.as_ptr() };
         device.Flags |= lower.Flags & (sys::DO_BUFFERED_IO | sys::DO_DIRECT_IO | sys::DO_POWER_PAGABLE);
@@ -229,7 +231,7 @@ impl<E: DeviceRole> OwnedDevice<E> {
         device.AlignmentRequirement = lower.AlignmentRequirement;
         if let Err(error) = list.insert(self.device) {
             // SAFETY: PASSIVE_LEVEL; attached just above, before the stack was started.
-            unsafe { sys::IoDetachDevice(*slot) };
+            unsafe { sys::IoDetachDevice(below) };
             self.delete(passive);
             return Err(error);
         }
@@ -258,8 +260,10 @@ impl<E: DeviceRole> OwnedDevice<E> {
     pub fn delete(self, _: Passive) {
         // SAFETY: a live device of ours.
         let extension = unsafe { self.device.as_ref() }.DeviceExtension.cast::<Extension<E>>();
-        // SAFETY: dropped once, here; no IRP and no Held is inside (the callers' contract).
-        unsafe { ManuallyDrop::drop(&mut (*extension).value) };
+        // SAFETY: no IRP and no Held is inside (the callers' contract).
+        let value = unsafe { &mut (*extension).value };
+        // SAFETY: dropped once, here.
+        unsafe { ManuallyDrop::drop(value) };
         // SAFETY: PASSIVE_LEVEL; detached or never attached.
         unsafe { sys::IoDeleteDevice(self.device.as_ptr()) };
     }

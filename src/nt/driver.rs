@@ -137,9 +137,9 @@ unsafe extern "C" fn add_device<D: DriverCallbacks>(
 unsafe extern "C" fn unload<D: DriverCallbacks>(driver: sys::PDRIVER_OBJECT) {
     // SAFETY: the I/O manager calls with our driver object.
     let driver = unsafe { DriverObject::from_raw(driver) };
-    if let (Ok(driver), Some(passive)) = (driver, Passive::check()) {
-        if let Some(state) = take_state::<D>(driver) {
-            state.unload(passive);
-        }
+    if let (Ok(driver), Some(passive)) = (driver, Passive::check())
+        && let Some(state) = take_state::<D>(driver)
+    {
+        state.unload(passive);
     }
 }

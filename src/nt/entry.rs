@@ -7,7 +7,7 @@ use super::irql::Passive;
 use super::sys;
 
 /// What the entry shim receives; opaque to the crates that expand it.
-#[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "the kernel's names")]
+#[expect(non_camel_case_types, reason = "the kernel's names")]
 pub mod raw {
     use super::sys;
 

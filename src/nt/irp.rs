@@ -52,8 +52,12 @@ unsafe impl Send for Irp {}
 /// # Safety
 /// `irp` is live and owned by the caller.
 pub(super) unsafe fn current_location(irp: NonNull<sys::IRP>) -> *mut sys::IO_STACK_LOCATION {
-    // SAFETY: the caller owns the IRP; both unions are in their I/O manager form while it is on its way.
-    unsafe { (*irp.as_ptr()).Tail.Overlay.__bindgen_anon_2.__bindgen_anon_1.CurrentStackLocation }
+    // SAFETY: the caller owns the IRP.
+    let tail = unsafe { &(*irp.as_ptr()).Tail };
+    // SAFETY: the overlay is the form of an IRP on its way.
+    let overlay = unsafe { &tail.Overlay };
+    // SAFETY: the location is the form of its last part.
+    unsafe { overlay.__bindgen_anon_2.__bindgen_anon_1.CurrentStackLocation }
 }
 
 /// The stack location of the driver below.
@@ -94,7 +98,9 @@ pub(super) unsafe fn set_completion_routine(
     context: *mut core::ffi::c_void,
 ) {
     // SAFETY: the caller's contract.
-    let next = unsafe { &mut *next_location(irp) };
+    let next = unsafe { next_location(irp) };
+    // SAFETY: a stack location of the caller's IRP.
+    let next = unsafe { &mut *next };
     next.CompletionRoutine = routine;
     next.Context = context;
     next.Control = (sys::SL_INVOKE_ON_SUCCESS | sys::SL_INVOKE_ON_ERROR | sys::SL_INVOKE_ON_CANCEL) as u8;
@@ -218,7 +224,9 @@ impl Irp {
     ) -> sys::NTSTATUS {
         let (raw, _lock) = self.into_raw();
         // SAFETY: owned; a location is left because our StackSize counts the stack below.
-        let next = unsafe { &mut *copy_current_to_next(raw) };
+        let next = unsafe { copy_current_to_next(raw) };
+        // SAFETY: a stack location of the IRP.
+        let next = unsafe { &mut *next };
         if let Some(offset) = byte_offset {
             // READ and WRITE have one layout.
             next.Parameters.Read.ByteOffset.QuadPart = offset.get().cast_signed();
@@ -233,8 +241,10 @@ impl Irp {
     pub fn system_buffer(&mut self) -> &mut [u8] {
         let control = self.request().control();
         let bytes = control.input.max(control.output);
-        // SAFETY: owned; METHOD_BUFFERED fills this member.
-        let start = unsafe { self.raw.as_ref().AssociatedIrp.SystemBuffer }.cast::<u8>();
+        // SAFETY: owned.
+        let irp = unsafe { self.raw.as_ref() };
+        // SAFETY: METHOD_BUFFERED fills this member.
+        let start = unsafe { irp.AssociatedIrp.SystemBuffer }.cast::<u8>();
         if start.is_null() || bytes == 0 {
             return &mut [];
         }
@@ -260,7 +270,8 @@ impl Irp {
     /// Sets the status block before the request is passed on (PnP).
     pub fn set_status(&mut self, status: NtStatus) {
         // SAFETY: owned.
-        unsafe { (*self.raw.as_ptr()).IoStatus.__bindgen_anon_1.Status = status.0 };
+        let irp = unsafe { self.raw.as_mut() };
+        irp.IoStatus.__bindgen_anon_1.Status = status.0;
     }
 }
 
@@ -300,7 +311,9 @@ impl<'a> Request<'a> {
     /// `raw` is live and owned by the caller for `'a`.
     pub(super) unsafe fn new(raw: NonNull<sys::IRP>) -> Self {
         // SAFETY: the caller's contract.
-        let location = unsafe { &*current_location(raw) };
+        let location = unsafe { current_location(raw) };
+        // SAFETY: a stack location of the IRP.
+        let location = unsafe { &*location };
         // SAFETY: the caller's contract.
         Self { irp: unsafe { &*raw.as_ptr() }, location }
     }
@@ -327,9 +340,10 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn extent(self) -> Extent {
         // SAFETY: the caller knows the major function; Read and Write have one layout, and all bits are valid.
-        let (length, offset) =
-            unsafe { (self.location.Parameters.Read.Length, self.location.Parameters.Read.ByteOffset.QuadPart) };
-        Extent { offset: ByteOffset::new(offset.cast_unsigned()), len: ByteLen::new(u64::from(length)) }
+        let read = unsafe { &self.location.Parameters.Read };
+        // SAFETY: a plain integer.
+        let offset = unsafe { read.ByteOffset.QuadPart };
+        Extent { offset: ByteOffset::new(offset.cast_unsigned()), len: ByteLen::new(u64::from(read.Length)) }
     }
 
     /// Code and lengths of a DEVICE_CONTROL.

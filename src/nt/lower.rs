@@ -67,7 +67,9 @@ impl LowerDevice {
         // SAFETY: IRQL <= DISPATCH_LEVEL.
         let irp = NonNull::new(unsafe { sys::IoAllocateIrp(self.stack_size(), 0) }).ok_or(VckError::NoMemory)?;
         // SAFETY: fresh, with a next location.
-        let next = unsafe { &mut *next_location(irp) };
+        let next = unsafe { next_location(irp) };
+        // SAFETY: a stack location of our IRP.
+        let next = unsafe { &mut *next };
         next.MajorFunction = sys::IRP_MJ_DEVICE_CONTROL as u8;
         // SAFETY: plain integers; the location is zeroed by IoAllocateIrp.
         let parameters = unsafe { &mut next.Parameters.DeviceIoControl };

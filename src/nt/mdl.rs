@@ -32,7 +32,7 @@ const MDL_MAPPING_NO_EXECUTE: u32 = 0x4000_0000;
 /// Tag of reserved mapping windows; the routines demand one even though no pool is involved.
 const WINDOW_TAG: u32 = u32::from_le_bytes(*b"VCKW");
 
-impl<'a> Request<'a> {
+impl Request<'_> {
     /// The MDL of a READ or WRITE of `length` bytes, if it covers them in one piece.
     fn mdl(self, length: usize) -> VckResult<NonNull<sys::MDL>> {
         let mdl = NonNull::new(self.raw().MdlAddress).ok_or(VckError::InvalidData("the request has no MDL"))?;

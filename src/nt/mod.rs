@@ -6,6 +6,8 @@
 #![expect(
     unsafe_code,
     clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_lossless,
     reason = "the one place where raw kernel objects are handled; structure sizes and IRP codes fit the kernel's field widths"
 )]
 

@@ -77,7 +77,7 @@ impl<T> ModeCell<T> {
 
     /// Takes up a stay that travelled through an IRP.
     pub fn resume(&self, stay: Stay) -> Entered<'_, T> {
-        Entered { cell: self, word: stay.0 }
+        Entered { cell: self, word: stay.into_word() }
     }
 
     /// Puts `mode` in place, waits until every request of the old mode has left, and returns the old mode.

@@ -48,8 +48,12 @@ const NEXT: usize = 3;
 /// # Safety
 /// The caller owns the IRP.
 unsafe fn context<'a>(irp: NonNull<sys::IRP>) -> &'a mut [sys::PVOID; 4] {
-    // SAFETY: the caller's contract; no device queue uses the other view while the IRP is ours.
-    unsafe { &mut (*irp.as_ptr()).Tail.Overlay.__bindgen_anon_1.__bindgen_anon_1.DriverContext }
+    // SAFETY: the caller's contract.
+    let tail = unsafe { &mut (*irp.as_ptr()).Tail };
+    // SAFETY: the overlay is the form of an IRP on its way.
+    let overlay = unsafe { &mut tail.Overlay };
+    // SAFETY: no device queue uses the other view while the IRP is ours.
+    unsafe { &mut overlay.__bindgen_anon_1.__bindgen_anon_1.DriverContext }
 }
 
 /// `IoSetCancelRoutine`.
@@ -175,7 +179,9 @@ impl IrpQueue {
                 // SAFETY: the queue's lock is held.
                 unsafe { exchange_cancel_routine(raw, Some(cancel)) };
                 // SAFETY: as above.
-                let already = unsafe { ptr::read_volatile(&raw const (*raw.as_ptr()).Cancel) } != 0;
+                let flag = unsafe { &raw const (*raw.as_ptr()).Cancel };
+                // SAFETY: as above; the I/O manager may set it at any time.
+                let already = unsafe { ptr::read_volatile(flag) } != 0;
                 // SAFETY: as above. If the routine is gone, the I/O manager is calling it and it will complete the IRP.
                 if already && unsafe { exchange_cancel_routine(raw, None) } {
                     list.unlink(raw);

@@ -142,7 +142,7 @@ impl Event {
 /// The KMUTEX is boxed and initialised, as for [`Event`]. `entered` is true while a closure runs: a KMUTEX lets its owner
 /// in again, which would hand out the value twice, so that stops the machine instead.
 pub struct Mutex<T> {
-    mutex: Box<UnsafeCell<sys::KMUTEX>>,
+    object: Box<UnsafeCell<sys::KMUTEX>>,
     entered: UnsafeCell<bool>,
     value: UnsafeCell<T>,
 }
@@ -159,7 +159,7 @@ impl<T> Mutex<T> {
         let mutex = try_box(UnsafeCell::new(unsafe { core::mem::zeroed::<sys::KMUTEX>() }))?;
         // SAFETY: resident storage at its final address; Level is reserved and 0.
         unsafe { sys::KeInitializeMutex(mutex.get(), 0) };
-        Ok(Self { mutex, entered: UnsafeCell::new(false), value: UnsafeCell::new(value) })
+        Ok(Self { object: mutex, entered: UnsafeCell::new(false), value: UnsafeCell::new(value) })
     }
 
     /// Runs `body` with the mutex held. Normal kernel APCs are off meanwhile, so the owner cannot be suspended.
@@ -167,7 +167,7 @@ impl<T> Mutex<T> {
         // SAFETY: invariant; PASSIVE_LEVEL by the witness.
         let _ = unsafe {
             sys::KeWaitForSingleObject(
-                self.mutex.get().cast(),
+                self.object.get().cast(),
                 sys::_KWAIT_REASON::Executive,
                 sys::_MODE::KernelMode as sys::KPROCESSOR_MODE,
                 0,
@@ -183,7 +183,7 @@ impl<T> Mutex<T> {
         let result = body(unsafe { &mut *self.value.get() });
         *entered = false;
         // SAFETY: owned by this thread since the wait above; Wait = FALSE.
-        unsafe { sys::KeReleaseMutex(self.mutex.get(), 0) };
+        unsafe { sys::KeReleaseMutex(self.object.get(), 0) };
         result
     }
 }

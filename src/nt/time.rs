@@ -33,7 +33,9 @@ impl Instant {
         // SAFETY: any IRQL; `frequency` is writable.
         let counter = unsafe { sys::KeQueryPerformanceCounter(&raw mut frequency) };
         // SAFETY: both views of the union are plain integers, and the routine filled the whole.
-        let (ticks, per_second) = unsafe { (counter.QuadPart, frequency.QuadPart) };
+        let ticks = unsafe { counter.QuadPart };
+        // SAFETY: as above.
+        let per_second = unsafe { frequency.QuadPart };
         Self { ticks, per_second }
     }
 

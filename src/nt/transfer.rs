@@ -174,7 +174,9 @@ impl Transfer {
         // SAFETY: ours and not in use; a non-threaded IRP from IoAllocateIrp.
         unsafe { sys::IoReuseIrp(self.irp.as_ptr(), NtStatus::NOT_SUPPORTED.0) };
         // SAFETY: ours; the count of locations is the lower device's, so there is a next one.
-        let next = unsafe { &mut *next_location(self.irp) };
+        let next = unsafe { next_location(self.irp) };
+        // SAFETY: a stack location of our IRP.
+        let next = unsafe { &mut *next };
         let byte_offset = sys::LARGE_INTEGER { QuadPart: offset.get().cast_signed() };
         let major = match operation {
             Operation::Read => sys::IRP_MJ_READ,
@@ -212,7 +214,9 @@ impl Transfer {
         // SAFETY: the overlay is the form of an IRP on its way.
         own.Tail.Overlay.Thread = unsafe { irp.Tail.Overlay.Thread };
         // SAFETY: ours; prepared before.
-        let next = unsafe { &mut *next_location(self.irp) };
+        let next = unsafe { next_location(self.irp) };
+        // SAFETY: a stack location of our IRP.
+        let next = unsafe { &mut *next };
         next.MinorFunction = location.MinorFunction;
         next.Flags |= location.Flags;
         next.FileObject = location.FileObject;
@@ -261,14 +265,17 @@ unsafe extern "C" fn sent<E: DeviceRole, D: TransferDone<E>>(
     // SAFETY: the box that `send_write` let go; the request is over.
     let mut transfer = unsafe { Box::from_raw(context.cast::<Transfer>()) };
     // SAFETY: ours again.
-    let status = NtStatus(unsafe { (*irp).IoStatus.__bindgen_anon_1.Status });
-    // SAFETY: ours again.
-    let information = unsafe { (*irp).IoStatus.Information } as usize;
+    let block = unsafe { (*irp).IoStatus };
+    // SAFETY: Status is the member that a completed request has.
+    let status = NtStatus(unsafe { block.__bindgen_anon_1.Status });
+    let information = block.Information as usize;
     transfer.unmap_part();
     let word = transfer.word;
     if let Some(origin) = transfer.origin.take() {
         // SAFETY: the origin is owned by this request.
-        let device = unsafe { (*current_location(origin.raw())).DeviceObject };
+        let location = unsafe { current_location(origin.raw()) };
+        // SAFETY: its own stack location.
+        let device = unsafe { (*location).DeviceObject };
         if let Some(device) = NonNull::new(device) {
             // SAFETY: the origin was dispatched to this device of role E and holds its remove lock.
             let device = unsafe { DeviceRef::<E>::from_raw(device) };

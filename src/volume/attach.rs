@@ -181,7 +181,7 @@ impl Core {
             return Err(VckError::ContradictsRequest("a new block must state that nothing is encrypted yet"));
         }
         survey.io.commit_staged(passive)?;
-        self.complete(passive, survey, name, request.source, keyed)?;
+        Self::complete(passive, survey, name, request.source, keyed)?;
         provisional.keep();
         drop(locked);
         Ok(survey.attachment(geometry, AttachOutcome::Complete))
@@ -209,10 +209,10 @@ impl Core {
         let unchanged = keyed.boundary.sector == DataSector::ZERO && keyed.geometry.offset_sector() == Lba::ZERO;
         if unchanged {
             survey.check_room(&keyed.geometry, ExistingMetadata::None)?;
-            return self.complete(passive, survey, name, source, keyed);
+            return Self::complete(passive, survey, name, source, keyed);
         }
         let locked = survey.lock(passive)?;
-        self.complete(passive, survey, name, source, keyed)?;
+        Self::complete(passive, survey, name, source, keyed)?;
         if let Err(error) = locked.control(passive, FsControl::Dismount) {
             if let Some(volume) = survey.filter.volume() {
                 self.release(passive, &survey.filter, &volume);
@@ -223,7 +223,7 @@ impl Core {
     }
 
     /// Puts a complete volume in place, with its threads running.
-    fn complete(&self, passive: Passive, survey: &Surveyed, name: &str, source: Source, keyed: Keyed) -> VckResult<()> {
+    fn complete(passive: Passive, survey: &Surveyed, name: &str, source: Source, keyed: Keyed) -> VckResult<()> {
         let Keyed { cipher, store, geometry, boundary } = keyed;
         let (_, direction) = store.load()?;
         let sweep = Sweep::new(geometry, boundary.sector, direction, SweepConfig::default())?;

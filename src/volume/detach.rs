@@ -125,10 +125,10 @@ pub(crate) fn go_on(passive: Passive, filter: DeviceRef<'_, FilterDevice>) {
 }
 
 fn order(passive: Passive, filter: DeviceRef<'_, FilterDevice>, order: Order) {
-    if let Some(volume) = filter.volume() {
-        if let Some(side) = &volume.cipher_side {
-            // Refused only while the volume is being released, which stops the sweep anyway.
-            let _ = side.sweeper.order(passive, order);
-        }
+    if let Some(volume) = filter.volume()
+        && let Some(side) = &volume.cipher_side
+    {
+        // Refused only while the volume is being released, which stops the sweep anyway.
+        let _ = side.sweeper.order(passive, order);
     }
 }

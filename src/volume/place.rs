@@ -32,10 +32,10 @@ impl DiskPaths {
     /// The paths of a place.
     pub fn of(place: DiskPlace) -> Self {
         let mut partition = Text { bytes: [0; Self::MAX], used: 0 };
-        if let Some((disk, number)) = place.numbers {
-            if write!(partition, r"\Device\Harddisk{disk}\Partition{number}").is_err() {
-                partition.used = 0;
-            }
+        if let Some((disk, number)) = place.numbers
+            && write!(partition, r"\Device\Harddisk{disk}\Partition{number}").is_err()
+        {
+            partition.used = 0;
         }
         Self { partition }
     }

@@ -111,10 +111,10 @@ impl Core {
     /// PAUSE_OS_VOLUME: pauses the conversion of every OS volume.
     pub fn pause_os_volumes(&self, passive: Passive) -> VckResult<()> {
         for snapshot in self.snapshots()?.iter() {
-            if snapshot.volume.source == Source::OsVolume {
-                if let Some(side) = &snapshot.volume.cipher_side {
-                    side.sweeper.order(passive, Order::Run(Command::Pause))?;
-                }
+            if snapshot.volume.source == Source::OsVolume
+                && let Some(side) = &snapshot.volume.cipher_side
+            {
+                side.sweeper.order(passive, Order::Run(Command::Pause))?;
             }
         }
         Ok(())

@@ -181,7 +181,7 @@ impl SweepThread<'_> {
         let mut halted = false;
         loop {
             if let Some(order) = self.side.sweeper.order.with(Option::take) {
-                let result = self.obey(order, &mut sweep, &parts, &mut halted);
+                let result = Self::obey(order, &mut sweep, &parts, &mut halted);
                 self.publish(&sweep);
                 self.side.sweeper.result.with(|slot| *slot = Some(result));
                 self.side.sweeper.answered.set();
@@ -206,7 +206,7 @@ impl SweepThread<'_> {
         }
     }
 
-    fn obey(&self, order: Order, sweep: &mut Sweep, parts: &Parts<'_>, halted: &mut bool) -> VckResult<()> {
+    fn obey(order: Order, sweep: &mut Sweep, parts: &Parts<'_>, halted: &mut bool) -> VckResult<()> {
         match order {
             Order::Run(command) => {
                 *halted = false;
