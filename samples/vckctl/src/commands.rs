@@ -2,6 +2,8 @@
 
 mod bench;
 mod data_volume;
+#[cfg(not(windows))]
+pub(crate) use data_volume::new_block_from;
 mod inspect;
 mod status;
 
