@@ -21,7 +21,7 @@ pub(crate) fn run(cli: Cli) -> CtlResult<()> {
         volume: cli.global.volume,
         image: cli.global.image,
         sector_size: cli.global.sector_size,
-        seed: cli.global.seed.unwrap_or(1),
+        seed: cli.global.seed,
         driver_log: cli.global.driver_log,
     };
     match cli.command {

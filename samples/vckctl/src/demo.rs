@@ -27,7 +27,7 @@ use crate::transport::Destination;
 /// Runs it. The last line says `demo passed`, or the error what differed.
 pub(crate) fn run(destination: &Destination, args: &DemoArgs, format: Format) -> CtlResult<()> {
     let begun = Instant::now();
-    let seed = destination.seed;
+    let seed = destination.seed();
     let origin = origin::Origin::of(destination, args)?;
     let replay =
         |error: CtlError| error.advise(format!("the same run again: vckctl demo --seed {seed} with the same options"));

@@ -63,9 +63,17 @@ pub(crate) struct Destination {
     /// `--sector-size`.
     pub(crate) sector_size: Option<u32>,
     /// `--seed`.
-    pub(crate) seed: u64,
+    pub(crate) seed: Option<u64>,
     /// `--driver-log`.
     pub(crate) driver_log: bool,
+}
+
+#[cfg(not(windows))]
+impl Destination {
+    /// The seed of the simulated machine.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed.unwrap_or(1)
+    }
 }
 
 /// Opens the way.

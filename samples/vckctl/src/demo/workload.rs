@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fatfs::FileSystem;
+use vck_common::NtStatus;
 use vck_common::wire::codes::GET_PROGRESS;
 use vck_common::wire::{ProgressEvent, VolumeRequest, decode_response, encode_request};
 use vck_ntsim::pnp::VolumeId;
@@ -20,6 +21,8 @@ use crate::transport::simulated::CONTROL;
 
 /// Sectors that one conversion step covers, as far as the workload cares: it aims at both ends of the step under way.
 const STEP: u64 = (1 << 20) / 512;
+/// The volume, as programs open it.
+const VOLUME: &str = r"\??\D:";
 /// Most sectors on either side of the boundary that one request covers.
 const REACH: u64 = 96;
 
@@ -102,11 +105,11 @@ impl Workload {
         let paths: Vec<String> = lock(&self.shared.files).keys().cloned().collect();
         let fat = if paths.is_empty() { None } else { Some(open_fat(Mounted::new(self.volume)?)?) };
         while !self.shared.stop.load(Ordering::Acquire) {
-            let boundary = self.boundary(&control)?;
+            let (boundary, total) = self.progress(&control)?;
             match (rng.below(4), &fat) {
                 (0 | 1, Some(fat)) => self.read_file(fat, self.pick(&mut rng, &paths, boundary), boundary, &mut rng)?,
                 (2, Some(fat)) => self.write_file(fat, self.pick(&mut rng, &paths, boundary), boundary, &mut rng)?,
-                _ => self.straddle(user, boundary, &mut rng)?,
+                _ => self.straddle(user, boundary, total, &mut rng)?,
             }
         }
         if let Some(fat) = fat {
@@ -115,13 +118,14 @@ impl Workload {
         self.volume.fs_here().flush().map_err(io_error)
     }
 
-    fn boundary(&self, control: &Handle<'static>) -> io::Result<u64> {
+    /// The boundary, and the sectors of the data region.
+    fn progress(&self, control: &Handle<'static>) -> io::Result<(u64, u64)> {
         let mut message = [0; 512];
         let request = VolumeRequest { volume_path: &self.path };
         let length = encode_request(&request, &mut message).map_err(io::Error::other)?;
         let answer = control.ioctl(GET_PROGRESS, &message[..length], 512).map_err(io_error)?;
         let event: ProgressEvent<'_> = decode_response(&answer).map_err(io::Error::other)?;
-        Ok(event.encrypted_sector)
+        Ok((event.encrypted_sector, event.total_sectors))
     }
 
     /// Any file, and every other time the one that the boundary is in.
@@ -214,17 +218,20 @@ impl Workload {
     }
 
     /// Reads, and every other time writes, one piece of the volume that lies on both sides of the boundary.
-    fn straddle(&self, user: &User<'static>, boundary: u64, rng: &mut Rng) -> io::Result<()> {
+    fn straddle(&self, user: &User<'static>, boundary: u64, total: u64, rng: &mut Rng) -> io::Result<()> {
         let fs = self.volume.fs_here();
-        let length = fs.length().map_err(io_error)? / self.watch.sector_size().u64();
-        let target = [boundary, boundary + STEP, boundary.saturating_sub(STEP)][rng.index(3)].min(length);
+        let target = [boundary, boundary + STEP, boundary.saturating_sub(STEP)][rng.index(3)].min(total);
         let from = target.saturating_sub(1 + rng.below(REACH));
-        let count = usize::try_from((target + 1 + rng.below(REACH)).min(length) - from).unwrap_or(1);
+        let count = usize::try_from((target + 1 + rng.below(REACH)).min(total) - from).unwrap_or(1);
+        let failed = |action: &str, status| {
+            let text = format!("{action} {count} sectors from LBA {from} (boundary {boundary}): {}", io_error(status));
+            io::Error::other(text)
+        };
         fs.flush().map_err(io_error)?;
-        let handle = user.open(r"\??\D:", Access::READ_WRITE, Share::ALL).map_err(io_error)?;
+        let handle = user.open(VOLUME, Access::READ_WRITE, Share::ALL).map_err(|status| failed("opening", status))?;
         let offset = from * self.watch.sector_size().u64();
         let expected = self.watch.expected(from, count)?;
-        let data = handle.read(offset, expected.len()).map_err(io_error)?;
+        let data = handle.read(offset, expected.len()).map_err(|status| failed("reading", status))?;
         if let Some(at) = first_difference(&expected, &data) {
             let lba = from + at as u64 / self.watch.sector_size().u64();
             return Err(io::Error::other(format!("LBA {lba} differs when read (boundary {boundary})")));
@@ -234,27 +241,27 @@ impl Workload {
             tally.bytes_checked += data.len() as u64;
         });
         if rng.below(2) == 0 {
-            self.rewrite(&handle, from, &expected)?;
+            self.rewrite(&handle, from, &expected).map_err(|status| failed("rewriting", status))?;
         }
         Ok(())
     }
 
     /// Writes new content where the sectors are of one file, the old one elsewhere. The volume is locked meanwhile, as a
     /// program must.
-    fn rewrite(&self, handle: &Handle<'static>, from: u64, old: &[u8]) -> io::Result<()> {
+    fn rewrite(&self, handle: &Handle<'static>, from: u64, old: &[u8]) -> Result<(), i32> {
         let size = self.watch.sector_size();
-        handle.lock().map_err(io_error)?;
+        handle.lock()?;
         let new = self.new_for(from, old.len() / size.usize());
         let data = new.as_ref().map_or(old, |(_, _, data)| data);
-        let written = handle.write(from * size.u64(), data).map_err(io_error)?;
-        handle.unlock().map_err(io_error)?;
+        let written = handle.write(from * size.u64(), data)?;
+        handle.unlock()?;
         if written != data.len() {
-            return Err(io::Error::other(format!("only {written} of {} bytes were written", data.len())));
+            return Err(NtStatus::END_OF_FILE.0);
         }
         if let Some((path, at, data)) = &new {
             self.patch(path, *at, data);
         }
-        self.volume.fs_here().invalidate().map_err(io_error)?;
+        self.volume.fs_here().invalidate()?;
         self.shared.count(|tally| tally.raw_writes += 1);
         Ok(())
     }

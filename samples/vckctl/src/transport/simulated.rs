@@ -112,7 +112,7 @@ impl Simulated {
         }
         // Without a volume there is only the benchmark to run, and that needs real time.
         let kind = if destination.image.is_some() { SchedulerKind::Deterministic } else { SchedulerKind::Parallel };
-        let (world, driver) = boot(destination.seed, kind)?;
+        let (world, driver) = boot(destination.seed(), kind)?;
         let mut this = Self { world: Some(world), driver, plugged: None, destination: destination.clone() };
         if let Some(image) = destination.image.clone() {
             this.plug(&image)?;
@@ -201,7 +201,7 @@ impl Transport for Simulated {
         plugged.file.set_len(length).map_err(|error| CtlError::file("grow", &plugged.image, &error))?;
         let image = plugged.image.clone();
         drop(plugged);
-        let (world, driver) = boot(self.destination.seed, SchedulerKind::Deterministic)?;
+        let (world, driver) = boot(self.destination.seed(), SchedulerKind::Deterministic)?;
         (self.world, self.driver) = (Some(world), driver);
         self.plug(&image)
     }

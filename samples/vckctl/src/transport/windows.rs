@@ -86,9 +86,9 @@ fn fault(error: &std::io::Error) -> Fault {
 impl Live {
     /// Opens the control device and finds the volume.
     pub(super) fn open(destination: &Destination) -> CtlResult<Self> {
-        if destination.image.is_some() {
+        if destination.image.is_some() || destination.seed.is_some() || destination.driver_log {
             return Err(CtlError::usage(
-                "--image runs the driver in a simulated kernel, which does not exist on Windows",
+                "--image, --seed and --driver-log are about a simulated kernel, which does not exist on Windows",
             )
             .advise("name the volume with --volume; `inspect IMAGE` needs no driver"));
         }
