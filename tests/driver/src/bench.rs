@@ -24,6 +24,8 @@ pub struct Setup {
     pub sector_size: u32,
     /// Bytes of the data region; the footers come on top.
     pub data_bytes: u64,
+    /// One in this many system mappings fails; zero for never.
+    pub mapping_failure_rate: u32,
 }
 
 impl Default for Setup {
@@ -35,6 +37,7 @@ impl Default for Setup {
             force_pending: false,
             sector_size: 512,
             data_bytes: 4 << 20,
+            mapping_failure_rate: 0,
         }
     }
 }
@@ -75,6 +78,7 @@ impl Bench {
             .scheduler(setup.scheduler)
             .hostile(setup.hostile)
             .force_pending(setup.force_pending)
+            .configure(|config| config.mapping_failure_rate = setup.mapping_failure_rate)
             .build();
         for secret in [&VMK, &KEY1, &KEY2] {
             world.watch_secret(secret);
@@ -117,6 +121,12 @@ impl Bench {
     #[must_use]
     pub fn data_sectors(&self) -> u64 {
         self.setup.data_bytes / u64::from(self.setup.sector_size)
+    }
+
+    /// The setup that the bench was booted with.
+    #[must_use]
+    pub fn setup(&self) -> &Setup {
+        &self.setup
     }
 
     /// A block for a default prepare.

@@ -4,11 +4,15 @@
 
 mod bench;
 mod client;
+mod footprint;
 mod keys;
+mod raw;
 
 pub use bench::{Bench, Setup};
-pub use client::{Client, Failure, Prepared, Status};
+pub use client::{CONTROL, Client, Failure, Prepared, Status};
+pub use footprint::Footprint;
 pub use keys::{KEY1, KEY2, VMK, VOLUME_ID, WRONG_VMK, sealed_block};
+pub use raw::{RawIo, RawMdl, RawReply};
 
 /// Bytes that the metadata of the tests' volumes takes: two footers of 128 KiB.
 pub const FOOTERS: u64 = 2 * 131_072;
