@@ -9,6 +9,7 @@
 //! * Everything that arrives from outside (a message, a metadata block, a boot sector) is bounded before it is used.
 #![no_std]
 #![forbid(unsafe_code)]
+#![cfg_attr(not(any(test, feature = "conformance")), deny(clippy::disallowed_methods, clippy::disallowed_macros))]
 
 extern crate alloc;
 
