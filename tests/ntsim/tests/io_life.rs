@@ -71,6 +71,15 @@ fn whole_life_hostile_and_pending() {
 }
 
 #[test]
+fn whole_life_on_a_page_heap() {
+    for seed in 0..10 {
+        life(&World::builder().seed(seed).page_heap(true).build());
+        life(&World::builder().seed(seed).page_heap(true).hostile(true).force_pending(true).build());
+    }
+    life(&World::builder().page_heap(true).scheduler(SchedulerKind::Parallel).build());
+}
+
+#[test]
 fn whole_life_parallel() {
     life(&World::builder().scheduler(SchedulerKind::Parallel).build());
 }

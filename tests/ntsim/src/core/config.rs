@@ -32,6 +32,9 @@ pub struct Config {
     pub hostile_irql: bool,
     /// Every lower driver pends every IRP.
     pub force_pending: bool,
+    /// IRPs, MDLs, devices and requests' buffers have pages of their own, inaccessible while the driver does not own
+    /// them. Slower; for tests of ownership.
+    pub page_heap: bool,
     /// One in this many system mappings fails; zero for never.
     pub mapping_failure_rate: u32,
     /// Decisions without reaching the host's goal after which the world counts as livelocked.
@@ -51,6 +54,7 @@ impl Default for Config {
             lower_stack_use: 4 << 10,
             hostile_irql: false,
             force_pending: false,
+            page_heap: false,
             mapping_failure_rate: 0,
             livelock_limit: 200_000_000,
         }

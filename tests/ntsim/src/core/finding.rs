@@ -63,6 +63,8 @@ rules! {
     MdlDoubleMap,
     /// A mapping was written that was made without write access.
     MdlNoWrite,
+    /// Memory was touched that is not mapped: a user buffer or an MDL's pages without a mapping, or nothing at all.
+    UnmappedAccess,
     /// A remove lock was released more often than acquired, or with a tag that holds nothing.
     RemoveLock,
     /// A remove lock was used after it was waited for.

@@ -80,6 +80,7 @@ impl Kernel {
         Arc::new_cyclic(|this| Self {
             this: this.clone(),
             sched: Scheduler::new(seed),
+            io: crate::io::IoState::new(config.page_heap),
             config,
             findings: Mutex::new(Vec::new()),
             log: Mutex::new(Vec::new()),
@@ -90,7 +91,6 @@ impl Kernel {
             locks: Locks::default(),
             mappings: Mappings::default(),
             thread_objects: ThreadTable::default(),
-            io: crate::io::IoState::default(),
         })
     }
 

@@ -2,13 +2,17 @@
 //!
 //! Physical memory is the host's memory. An address with [`USER_BIT`] set names a buffer that has no kernel mapping:
 //! it is not canonical, so touching it faults; mapping it gives the real address. A mapping without write access is a
-//! private copy that is compared when the mapping ends.
+//! private copy that is compared when the mapping ends. Under a page heap the pages of a request are inaccessible to
+//! the driver but while they are mapped.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::finding::Rule;
 use super::kernel::Kernel;
+use crate::host::page_heap;
+
+const PAGE: usize = 4096;
 
 /// Marks the address of a buffer that must be mapped before it is touched.
 pub const USER_BIT: usize = 1 << 62;
@@ -30,6 +34,8 @@ pub(crate) struct Mapping {
     /// What the driver got.
     pub(crate) address: usize,
     pub(crate) shadow: Option<Shadow>,
+    /// Where the mapped memory is, and its bytes.
+    pub(crate) memory: (usize, usize),
     /// The reserved window that it uses, if any.
     pub(crate) window: Option<usize>,
 }
@@ -45,6 +51,15 @@ pub(crate) struct Window {
 struct State {
     mappings: BTreeMap<usize, Mapping>,
     windows: BTreeMap<usize, Window>,
+    /// Mappings of each page that drivers can only touch through one.
+    pages: BTreeMap<usize, u32>,
+}
+
+/// The pages of some memory that is in a page heap; of other memory none.
+fn pages_of((address, bytes): (usize, usize)) -> impl Iterator<Item = usize> {
+    let first = address & !(PAGE - 1);
+    let end = if page_heap::contains(address) { address + bytes } else { first };
+    (first..end).step_by(PAGE)
 }
 
 /// Per-world state.
@@ -63,11 +78,39 @@ impl Mappings {
     }
 
     pub(crate) fn insert(&self, mdl: usize, mapping: Mapping) {
-        self.lock().mappings.insert(mdl, mapping);
+        let mut state = self.lock();
+        for page in pages_of(mapping.memory) {
+            let count = state.pages.entry(page).or_default();
+            *count += 1;
+            if *count == 1 {
+                page_heap::protect(page, 1, true);
+            }
+        }
+        state.mappings.insert(mdl, mapping);
     }
 
     pub(crate) fn remove(&self, mdl: usize) -> Option<Mapping> {
-        self.lock().mappings.remove(&mdl)
+        let mut state = self.lock();
+        let mapping = state.mappings.remove(&mdl)?;
+        for page in pages_of(mapping.memory) {
+            let left = state.pages.get_mut(&page).map(|count| {
+                *count -= 1;
+                *count
+            });
+            if left == Some(0) {
+                state.pages.remove(&page);
+                page_heap::protect(page, 1, false);
+            }
+        }
+        Some(mapping)
+    }
+
+    /// Keeps drivers from memory that they must map first.
+    pub(crate) fn hide(&self, memory: (usize, usize)) {
+        let state = self.lock();
+        for page in pages_of(memory).filter(|page| !state.pages.contains_key(page)) {
+            page_heap::protect(page, 1, false);
+        }
     }
 
     pub(crate) fn address(&self, mdl: usize) -> Option<usize> {

@@ -31,6 +31,12 @@ impl Kernel {
         if let Some((rule, text)) = self.arena.check() {
             self.report(rule, text);
         }
+        if let Some(bytes) = self.io.arena.damage() {
+            self.report(
+                Rule::UseAfterFree,
+                format!("a kernel object of at most {bytes} bytes was written after its end"),
+            );
+        }
     }
 
     /// To be called when the last driver has unloaded: whatever is still allocated is leaked.

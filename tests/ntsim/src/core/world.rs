@@ -12,7 +12,7 @@ use super::parallel;
 use super::sched::Status;
 use super::thread::{ThreadId, ThreadKind};
 use super::thread_object::with_current;
-use crate::host::tls;
+use crate::host::{fault, tls};
 
 /// One simulated machine, driven by the host's thread that made it.
 pub struct World {
@@ -56,6 +56,14 @@ impl WorldBuilder {
         self
     }
 
+    /// IRPs, MDLs, devices and requests' buffers get pages of their own, inaccessible while the driver does not own them:
+    /// a touch out of turn is a finding at that moment.
+    #[must_use]
+    pub fn page_heap(mut self, on: bool) -> Self {
+        self.config.page_heap = on;
+        self
+    }
+
     /// Processors of the machine; at least one.
     #[must_use]
     pub fn processors(mut self, processors: u32) -> Self {
@@ -74,6 +82,7 @@ impl WorldBuilder {
     #[must_use]
     pub fn build(self) -> World {
         install_panic_hook();
+        fault::install();
         let kernel = Kernel::new(self.config);
         if !kernel.is_deterministic() {
             parallel::boot(&kernel);

@@ -3,5 +3,7 @@
 mod alloc;
 pub(crate) mod arena;
 pub(crate) mod coroutine;
+pub(crate) mod fault;
+pub(crate) mod page_heap;
 pub(crate) mod ptr;
 pub(crate) mod tls;

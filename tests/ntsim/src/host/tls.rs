@@ -57,6 +57,11 @@ pub(crate) fn with_owner<R>(f: impl FnOnce(&Kernel) -> R) -> Option<R> {
     unsafe { owner.as_ref() }.map(f)
 }
 
+/// Whether a simulated thread of this OS thread is running driver code. Safe in a signal handler.
+pub(crate) fn in_driver() -> bool {
+    CARRIER.try_with(|c| !c.owner.get().is_null() && !c.thread.get().is_null()).unwrap_or(false)
+}
+
 /// Runs `f` as driver code of `kernel`: allocations belong to that world.
 pub(crate) fn as_driver<R>(kernel: &Kernel, f: impl FnOnce() -> R) -> R {
     let before = CARRIER.with(|c| c.owner.replace(kernel));

@@ -32,6 +32,7 @@ impl Kernel {
         if irp.status() == STATUS_PENDING || irp.status() == -1 {
             self.finding(Rule::BadArgument, format!("IoCompleteRequest with status {:#010x}", irp.status()));
         }
+        self.irp_owned_by_driver(irp, false);
         self.complete(irp);
     }
 
@@ -72,9 +73,11 @@ impl Kernel {
         // While the routine runs the driver above owns the IRP again: it may send it down anew.
         self.irp_record(irp, |record| record.walking = false);
         let device = owner.map_or(std::ptr::null_mut(), Stack::device);
+        self.irp_owned_by_driver(irp, true);
         if callbacks::completion(self, routine, device, irp, context) == STATUS_MORE_PROCESSING_REQUIRED {
             return false;
         }
+        self.irp_owned_by_driver(irp, false);
         let resumed = self.irp_record(irp, |record| std::mem::replace(&mut record.walking, true));
         if resumed != Some(false) {
             self.finding(

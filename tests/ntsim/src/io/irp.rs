@@ -12,6 +12,7 @@ use super::lock;
 use crate::abi::io::view::{Device, Irp};
 use crate::abi::*;
 use crate::core::{Kernel, Rule, ThreadId, ThreadState};
+use crate::host::page_heap;
 use std::collections::HashMap;
 
 /// What becomes of a finished IRP that the I/O manager made.
@@ -126,6 +127,32 @@ impl Kernel {
         };
         lock(&self.io.irps).live.insert(irp.addr(), record);
         irp
+    }
+
+    /// Gives the driver an IRP, or takes it away: under a page heap the driver cannot touch it then.
+    pub(crate) fn irp_owned_by_driver(&self, irp: Irp, owned: bool) {
+        if self.config().page_heap
+            && let Some(bytes) = self.irp_record(irp, |record| record.bytes)
+        {
+            page_heap::protect(irp.addr(), bytes, owned);
+        }
+    }
+
+    /// What a touch of an inaccessible page of the object memory means.
+    pub(crate) fn explain_page(&self, address: usize) -> (Rule, String) {
+        let in_flight = {
+            let irps = lock(&self.io.irps);
+            irps.live.iter().any(|(start, record)| (*start..*start + record.bytes).contains(&address))
+        };
+        match () {
+            () if in_flight => {
+                (Rule::IrpTouchedAfterPass, "an IRP was touched that the driver does not own".to_owned())
+            }
+            () if self.io.arena.is_freed(address) => {
+                (Rule::UseAfterFree, "a kernel object was touched after its end: an IRP, an MDL, a device".to_owned())
+            }
+            () => (Rule::UnmappedAccess, "pages of a request were touched without a mapping".to_owned()),
+        }
     }
 
     /// The IRP behind a driver's pointer; a finding when there is none.

@@ -50,6 +50,12 @@ pub struct IoState {
     pub(crate) arena: Arena,
 }
 
+impl IoState {
+    pub(crate) fn new(page_heap: bool) -> Self {
+        Self { arena: Arena::new(page_heap), ..Self::default() }
+    }
+}
+
 /// Locks a table. A host thread that panicked with the lock held was a test failing; the others may go on.
 pub(crate) fn lock<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
     table.lock().unwrap_or_else(PoisonError::into_inner)

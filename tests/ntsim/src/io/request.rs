@@ -115,6 +115,9 @@ impl Kernel {
         irp.set_system_buffer(pointer(request.data.system));
         let hidden = if request.user_mode { USER_BIT } else { 0 };
         let user = request.data.user.map_or(0, |span| span.addr | hidden);
+        if let Some(span) = request.data.user.filter(|_| request.user_mode) {
+            self.mappings.hide((span.addr, span.len));
+        }
         irp.set_user_buffer(user as PVOID);
         irp.set_status(request.initial);
         irp.set_thread(self.thread_object());

@@ -56,8 +56,10 @@ impl Kernel {
             self.finding(Rule::ObjectReference, "an IRP was sent to a device that is deleted".to_owned())
         };
         if let Role::Builtin(builtin) = role {
+            self.irp_owned_by_driver(irp, false);
             return self.builtin_dispatch(builtin, device, irp);
         }
+        self.irp_owned_by_driver(irp, true);
         lock(&self.io.devices).count_dispatch(device, major);
         match callbacks::dispatch(self, Driver::at(device.driver() as usize), major, device, irp) {
             Some(status) => status,

@@ -4,11 +4,15 @@
 //! * **Recycled, never returned**: a block handed out belongs to the world until the world is dropped. After `free` it
 //!   may be handed out again for an object of the same size. So an address once handed out is readable and writable
 //!   memory for as long as the world lives, which is what the views of [`super::view`] rest on.
+//! * With a page heap every block has pages of its own; drivers are kept from freed ones, and from those that
+//!   [`page_heap::protect`] takes away meanwhile. The simulator goes through [`alias`].
 //! * A freed block is filled with [`POISON`] and waits in a quarantine before it is used again.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::host::page_heap::{self, PageHeap, alias};
 
 /// Fill of freed blocks: as a pointer it is not canonical.
 pub(crate) const POISON: u8 = 0xDD;
@@ -22,27 +26,50 @@ const PAGE: usize = 4096;
 struct State {
     all: Vec<(usize, Layout)>,
     free: HashMap<usize, VecDeque<usize>>,
+    /// A freed block in which somebody wrote, by its size.
+    damaged: Option<usize>,
 }
 
 /// The object memory of one world.
 #[derive(Default)]
-pub(crate) struct Arena(Mutex<State>);
-
-fn class(size: usize) -> usize {
-    if size >= PAGE { size.next_multiple_of(PAGE) } else { size.next_multiple_of(64).max(64) }
+pub(crate) struct Arena {
+    state: Mutex<State>,
+    pages: Option<PageHeap>,
 }
 
 impl Arena {
-    /// A zeroed block of at least `size` bytes; its address.
+    /// Object memory with every block on pages of its own, if `page_heap` and the host has room for that.
+    pub(crate) fn new(page_heap: bool) -> Self {
+        Self { state: Mutex::default(), pages: page_heap.then(PageHeap::new).flatten() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn class(&self, size: usize) -> usize {
+        let paged = size >= PAGE || self.pages.is_some();
+        if paged { size.max(1).next_multiple_of(PAGE) } else { size.next_multiple_of(64).max(64) }
+    }
+
+    /// A zeroed block of at least `size` bytes; its address. Drivers can touch it.
     pub(crate) fn alloc(&self, size: usize) -> usize {
-        let class = class(size);
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let class = self.class(size);
+        let mut state = self.lock();
         if let Some(list) = state.free.get_mut(&class)
             && list.len() > QUARANTINE
             && let Some(addr) = list.pop_front()
         {
+            if !is_filled(addr, class) {
+                state.damaged = Some(class);
+            }
             drop(state);
             fill(addr, class, 0);
+            page_heap::protect(addr, class, true);
+            return addr;
+        }
+        if let Some(addr) = self.pages.as_ref().and_then(|pages| pages.take(class)) {
+            page_heap::protect(addr, class, true);
             return addr;
         }
         let align = if class >= PAGE { PAGE } else { ALIGN };
@@ -56,21 +83,40 @@ impl Arena {
 
     /// Gives a block back that [`Arena::alloc`] handed out for `size` bytes.
     pub(crate) fn free(&self, addr: usize, size: usize) {
-        let class = class(size);
+        let class = self.class(size);
+        page_heap::protect(addr, class, false);
         fill(addr, class, POISON);
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.free.entry(class).or_default().push_back(addr);
+        self.lock().free.entry(class).or_default().push_back(addr);
     }
+
+    /// The size of a freed block that was written to, if there is one.
+    pub(crate) fn damage(&self) -> Option<usize> {
+        let state = self.lock();
+        let broken = |(class, list): (&usize, &VecDeque<usize>)| {
+            list.iter().any(|addr| !is_filled(*addr, *class)).then_some(*class)
+        };
+        state.damaged.or_else(|| state.free.iter().filter_map(broken).min())
+    }
+
+    /// Whether an address lies in a freed block.
+    pub(crate) fn is_freed(&self, address: usize) -> bool {
+        let state = self.lock();
+        state.free.iter().any(|(class, list)| list.iter().any(|addr| (*addr..*addr + class).contains(&address)))
+    }
+}
+
+fn is_filled(addr: usize, size: usize) -> bool {
+    Span { addr, len: size }.to_vec().iter().all(|byte| *byte == POISON)
 }
 
 fn fill(addr: usize, size: usize, byte: u8) {
     // SAFETY: first invariant of the module: the block is `size` bytes of this world, and nobody owns it now.
-    unsafe { std::ptr::write_bytes(addr as *mut u8, byte, size) }
+    unsafe { std::ptr::write_bytes(alias(addr) as *mut u8, byte, size) }
 }
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        let state = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         for (addr, layout) in state.all.drain(..) {
             // SAFETY: allocated with this layout and never returned before; the world is gone, nobody uses it.
             unsafe { dealloc(addr as *mut u8, layout) }
@@ -101,7 +147,7 @@ impl Span {
     pub(crate) fn read(self, offset: usize, buf: &mut [u8]) {
         let run = buf.len().min(self.len.saturating_sub(offset));
         if run > 0 {
-            let from = (self.addr + offset) as *const u8;
+            let from = (alias(self.addr) + offset) as *const u8;
             // SAFETY: invariant of the type; `run` stays inside it. The host's buffer does not overlap.
             unsafe { std::ptr::copy_nonoverlapping(from, buf.as_mut_ptr(), run) }
         }
@@ -111,7 +157,7 @@ impl Span {
     pub(crate) fn write(self, offset: usize, buf: &[u8]) {
         let run = buf.len().min(self.len.saturating_sub(offset));
         if run > 0 {
-            let to = (self.addr + offset) as *mut u8;
+            let to = (alias(self.addr) + offset) as *mut u8;
             // SAFETY: as for `read`.
             unsafe { std::ptr::copy_nonoverlapping(buf.as_ptr(), to, run) }
         }
@@ -122,7 +168,7 @@ impl Span {
         let run = self.len.min(other.len);
         if run > 0 {
             // SAFETY: invariant of the type for both spans; overlapping is allowed by `copy`.
-            unsafe { std::ptr::copy(other.addr as *const u8, self.addr as *mut u8, run) }
+            unsafe { std::ptr::copy(alias(other.addr) as *const u8, alias(self.addr) as *mut u8, run) }
         }
     }
 

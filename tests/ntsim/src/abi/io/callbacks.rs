@@ -8,6 +8,7 @@
 use super::view::{Device, Driver, Irp};
 use crate::abi::*;
 use crate::core::Kernel;
+use crate::host::page_heap;
 
 /// Calls the dispatch routine of a major function; `STATUS_INVALID_DEVICE_REQUEST` is the kernel's own when none is set
 /// (the caller completes the IRP then).
@@ -74,17 +75,27 @@ pub(crate) fn unload(k: &Kernel, routine: PDRIVER_UNLOAD, driver: Driver) {
     }
 }
 
+/// A pointer's target as the simulator reaches it: drivers may be kept from it at the moment.
+fn seen<T>(pointer: *mut T) -> *mut T {
+    let address = pointer.expose_provenance();
+    if page_heap::contains(address) {
+        std::ptr::with_exposed_provenance_mut(page_heap::alias(address))
+    } else {
+        pointer
+    }
+}
+
 /// Reads a value that a routine's caller points to; `None` for a null pointer.
 pub(crate) fn get<T: Copy>(pointer: *const T) -> Option<T> {
     // SAFETY: second invariant of the module; null is sorted out first.
-    (!pointer.is_null()).then(|| unsafe { pointer.read_unaligned() })
+    (!pointer.is_null()).then(|| unsafe { seen(pointer.cast_mut()).read_unaligned() })
 }
 
 /// Stores a value where a routine's caller wants it; a null pointer is left alone.
 pub(crate) fn put<T>(pointer: *mut T, value: T) {
     if !pointer.is_null() {
         // SAFETY: second invariant of the module.
-        unsafe { pointer.write_unaligned(value) }
+        unsafe { seen(pointer).write_unaligned(value) }
     }
 }
 

@@ -29,6 +29,9 @@ impl Kernel {
         mdl.set_size_field(i16::try_from(bytes(count)).unwrap_or(i16::MAX));
         mdl.set_flags(i16::try_from(MDL_PAGES_LOCKED).unwrap_or(2));
         let hidden = if unmapped { USER_BIT } else { 0 };
+        if unmapped {
+            self.mappings.hide((span.addr, span.len));
+        }
         mdl.set_start((span.addr & !(PAGE - 1) | hidden) as PVOID);
         mdl.set_byte_offset(u32::try_from(span.addr % PAGE).unwrap_or(0));
         mdl.set_byte_count(u32::try_from(span.len).unwrap_or(u32::MAX));

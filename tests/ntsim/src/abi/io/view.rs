@@ -8,6 +8,7 @@
 //! fields that are raced on by contract (`Cancel`, `CancelRoutine`) are accessed atomically.
 
 use crate::abi::*;
+use crate::host::page_heap::alias;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 macro_rules! view {
@@ -32,9 +33,13 @@ macro_rules! view {
             pub(crate) fn ptr(self) -> *mut $ty {
                 self.addr() as *mut $ty
             }
+            /// The object as the simulator reaches it, whatever the driver may do with it at the moment.
+            fn seen(self) -> *mut $ty {
+                alias(self.0) as *mut $ty
+            }
             $(
                 pub(crate) fn $get(self) -> $got {
-                    let object = self.ptr();
+                    let object = self.seen();
                     // SAFETY: invariant of the module: the object is alive memory of this type.
                     let field: *mut $got = unsafe { &raw mut (*object).$($from).+ };
                     // SAFETY: as above; the field is plain data.
@@ -43,7 +48,7 @@ macro_rules! view {
             )*
             $(
                 pub(crate) fn $set(self, value: $given) {
-                    let object = self.ptr();
+                    let object = self.seen();
                     // SAFETY: invariant of the module.
                     let field: *mut $given = unsafe { &raw mut (*object).$($to).+ };
                     // SAFETY: as above; the ownership rules make this thread the only writer.
@@ -255,7 +260,7 @@ impl Stack {
 
     /// The parameters as four 8-byte slots; every member of the union starts at a slot or inside one.
     pub(crate) fn parameters(self) -> [u64; PARAMETER_SLOTS] {
-        let object = self.ptr();
+        let object = self.seen();
         // SAFETY: invariant of the module.
         let field = unsafe { &raw const (*object).Parameters }.cast::<[u64; PARAMETER_SLOTS]>();
         // SAFETY: as above; the union is 32 bytes, 8-aligned, and any bytes are integers.
@@ -264,7 +269,7 @@ impl Stack {
 
     /// Sets the parameters.
     pub(crate) fn set_parameters(self, slots: [u64; PARAMETER_SLOTS]) {
-        let object = self.ptr();
+        let object = self.seen();
         // SAFETY: invariant of the module.
         let field = unsafe { &raw mut (*object).Parameters }.cast::<[u64; PARAMETER_SLOTS]>();
         // SAFETY: as above.
@@ -285,7 +290,7 @@ impl Irp {
     }
 
     fn cancel_cell(self) -> &'static AtomicU8 {
-        let object = self.ptr();
+        let object = self.seen();
         // SAFETY: invariant of the module.
         let field = unsafe { &raw mut (*object).Cancel };
         // SAFETY: a byte of the arena, alive for as long as the world; accessed atomically by everyone who races. The
@@ -294,7 +299,7 @@ impl Irp {
     }
 
     fn cancel_routine_cell(self) -> &'static AtomicUsize {
-        let object = self.ptr();
+        let object = self.seen();
         // SAFETY: invariant of the module.
         let field = unsafe { &raw mut (*object).CancelRoutine };
         // SAFETY: an aligned pointer-sized field of the arena; as for `cancel_cell`.

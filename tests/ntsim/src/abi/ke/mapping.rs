@@ -7,6 +7,7 @@ use crate::abi::routine::{ignored, routines};
 use crate::abi::*;
 use crate::core::{Kernel, Mapping, Rule, Shadow, Window, digest, real_address};
 use crate::host::arena::{self, Kind};
+use crate::host::page_heap::alias;
 
 const NO_WRITE: ULONG = 0x8000_0000;
 const NO_EXECUTE: ULONG = 0x4000_0000;
@@ -26,7 +27,7 @@ fn check_mappable(kernel: &Kernel, mdl: MdlRef) {
 
 /// What a mapping without write access shows: a copy of its own, so that writes to it can be seen.
 fn shadow_of(address: usize, len: usize) -> Shadow {
-    let start = std::ptr::with_exposed_provenance::<u8>(address);
+    let start = std::ptr::with_exposed_provenance::<u8>(alias(address));
     let mut copy = vec![0_u8; len].into_boxed_slice();
     // SAFETY: the MDL describes `len` bytes of locked memory at this address, and the copy has as many.
     unsafe { std::ptr::copy_nonoverlapping(start, copy.as_mut_ptr(), len) };
@@ -40,7 +41,7 @@ fn establish(kernel: &Kernel, mdl: MdlRef, read_only: bool, window: Option<usize
     let seen = shadow.as_ref().map_or(address, |shadow| shadow.copy.as_ptr().expose_provenance());
     mdl.set_mapped(seen);
     mdl.change(if mdl.has(PARTIAL) { MAPPED | PARTIAL_MAPPED } else { MAPPED }, 0);
-    kernel.mappings.insert(mdl.address(), Mapping { address: seen, shadow, window });
+    kernel.mappings.insert(mdl.address(), Mapping { address: seen, shadow, memory: (address, mdl.len()), window });
     seen
 }
 

@@ -9,6 +9,7 @@
 use std::sync::atomic::{AtomicI16, AtomicI32, AtomicU8, AtomicU64, Ordering};
 
 use crate::core::{Kernel, Rule};
+use crate::host::page_heap::alias;
 
 /// What byte 1 of a dispatcher header holds once the object was initialised.
 const INITIALIZED: u8 = 0x5A;
@@ -61,25 +62,25 @@ impl ObjectRef {
     }
 
     pub(crate) fn byte(self, offset: usize) -> &'static AtomicU8 {
-        let pointer = std::ptr::with_exposed_provenance::<AtomicU8>(self.address + offset);
+        let pointer = std::ptr::with_exposed_provenance::<AtomicU8>(alias(self.address) + offset);
         // SAFETY: first invariant of the module: the object is alive while it is in use, and all access is atomic.
         unsafe { &*pointer }
     }
 
     pub(crate) fn half(self, offset: usize) -> &'static AtomicI16 {
-        let pointer = std::ptr::with_exposed_provenance::<AtomicI16>(self.address + offset);
+        let pointer = std::ptr::with_exposed_provenance::<AtomicI16>(alias(self.address) + offset);
         // SAFETY: as for `byte`; `offset` is a multiple of 2.
         unsafe { &*pointer }
     }
 
     pub(crate) fn word(self, offset: usize) -> &'static AtomicI32 {
-        let pointer = std::ptr::with_exposed_provenance::<AtomicI32>(self.address + offset);
+        let pointer = std::ptr::with_exposed_provenance::<AtomicI32>(alias(self.address) + offset);
         // SAFETY: as for `byte`; `offset` is a multiple of 4.
         unsafe { &*pointer }
     }
 
     pub(crate) fn quad(self, offset: usize) -> &'static AtomicU64 {
-        let pointer = std::ptr::with_exposed_provenance::<AtomicU64>(self.address + offset);
+        let pointer = std::ptr::with_exposed_provenance::<AtomicU64>(alias(self.address) + offset);
         // SAFETY: as for `byte`; `offset` is a multiple of 8.
         unsafe { &*pointer }
     }
