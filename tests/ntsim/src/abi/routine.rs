@@ -38,6 +38,7 @@ pub(crate) use routines;
 macro_rules! routine {
     ($abi:literal $(#[doc = $doc:literal])+ fn $name:ident($($arg:ident: $ty:ty),*) -> NTSTATUS, max $max:expr => |$k:ident| $body:block) => {
         $(#[doc = $doc])+
+        #[must_use]
         pub unsafe extern $abi fn $name($($arg: $ty),*) -> NTSTATUS {
             $crate::abi::routine::enter(stringify!($name), $max, |$k| $body)
         }

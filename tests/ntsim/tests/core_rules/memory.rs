@@ -76,6 +76,7 @@ fn pool_freed_with_another_tag() {
 }
 
 #[test]
+#[cfg_attr(feature = "asan", ignore = "AddressSanitizer stops this bug itself")]
 fn pool_written_after_it_was_freed() {
     let world = World::boot(1);
     world.run_driver("use after free", || {
@@ -88,6 +89,7 @@ fn pool_written_after_it_was_freed() {
 }
 
 #[test]
+#[cfg_attr(feature = "asan", ignore = "AddressSanitizer stops this bug itself")]
 fn box_written_after_it_was_dropped() {
     caught(Rule::UseAfterFree, || {
         let value = object::<[u64; 8]>();
