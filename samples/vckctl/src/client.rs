@@ -33,7 +33,7 @@ pub(crate) struct Volume {
     /// Whether the filter sits below the file system; not known for a list's entries.
     pub(crate) below_file_system: Option<bool>,
     /// Whether it is an OS volume; known for a list's entries alone.
-    pub(crate) os_volume: Option<bool>,
+    pub(crate) is_os: Option<bool>,
     /// What conversion last failed with.
     pub(crate) error: String,
 }
@@ -106,7 +106,7 @@ impl Client {
 
     fn send<'r>(&mut self, code: IoctlCode, request: &impl Request<'r>) -> Result<Vec<u8>, Fault> {
         let mut message = Zeroizing::new(vec![0; REQUEST]);
-        let length = encode_request(request, &mut message).map_err(|error| Fault::of(error))?;
+        let length = encode_request(request, &mut message).map_err(Fault::of)?;
         let message = message.get(..length).unwrap_or_default();
         self.transport.ioctl(code, message, ROOM)
     }
@@ -129,7 +129,7 @@ impl Client {
             sector_size: status.sector_size,
             attached: status.is_attached,
             below_file_system: Some(status.filter_below_fsd),
-            os_volume: None,
+            is_os: None,
             error: String::new(),
         };
         if volume.attached {
@@ -152,7 +152,7 @@ impl Client {
             sector_size: 0,
             attached: true,
             below_file_system: None,
-            os_volume: None,
+            is_os: None,
             error: event.error.to_owned(),
         })
     }
@@ -171,7 +171,7 @@ impl Client {
                 sector_size: entry.sector_size,
                 attached: true,
                 below_file_system: None,
-                os_volume: Some(entry.is_os_volume),
+                is_os: Some(entry.is_os_volume),
                 error: String::new(),
             });
         });
@@ -228,7 +228,7 @@ impl Client {
         self.send(code, &request).map(drop).map_err(|fault| self.refused(action, fault))
     }
 
-    /// BENCH_AES.
+    /// `BENCH_AES`.
     pub(crate) fn bench(&mut self, size_bytes: u64) -> CtlResult<BenchResp> {
         let answer = self.send(IoctlCode::BenchAes, &BenchReq { size_bytes });
         let answer = answer.map_err(|fault| CtlError::refused("measure", "the driver's cipher", fault))?;
@@ -254,7 +254,7 @@ pub(crate) mod tests {
             sector_size: 512,
             attached: true,
             below_file_system: None,
-            os_volume: None,
+            is_os: None,
             error: String::new(),
         }
     }

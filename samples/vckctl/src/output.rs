@@ -1,5 +1,7 @@
 //! What commands print: text for people, or one JSON value.
 
+use std::fmt::Write;
+
 use serde_json::{Value, json};
 
 use crate::client::{Volume, state_name};
@@ -48,7 +50,7 @@ pub(crate) fn volume_json(volume: &Volume) -> Value {
         if let Some(below) = volume.below_file_system {
             fields.insert("filter_below_file_system".into(), below.into());
         }
-        if let Some(os) = volume.os_volume {
+        if let Some(os) = volume.is_os {
             fields.insert("os_volume".into(), os.into());
         }
         if !volume.error.is_empty() {
@@ -60,7 +62,11 @@ pub(crate) fn volume_json(volume: &Volume) -> Value {
 
 /// Bytes as lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 #[cfg(test)]

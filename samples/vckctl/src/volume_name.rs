@@ -31,7 +31,7 @@ impl FromStr for VolumeName {
         {
             return Ok(Self::Letter(letter.to_ascii_uppercase()));
         }
-        let prefixed = name.get(..6).filter(|word| word.eq_ignore_ascii_case("Volume")).is_some();
+        let prefixed = name.get(..6).is_some_and(|word| word.eq_ignore_ascii_case("Volume"));
         let guid = name.get(6..).filter(|guid| prefixed && is_guid(guid));
         guid.map(|guid| Self::Guid(format!("Volume{}", guid.to_ascii_lowercase()))).ok_or_else(refused)
     }

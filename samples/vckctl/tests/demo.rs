@@ -54,7 +54,7 @@ fn a_copy_is_used_and_the_original_is_only_read() {
 fn a_volume_without_fat_is_worked_on_by_sectors() {
     let folder = Folder::new("noise");
     let image = folder.path("noise.img");
-    let noise: Vec<u8> = (0..8_u32 << 20).map(|at| (at.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
+    let noise: Vec<u8> = (0..2_u32 << 20).flat_map(|at| at.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
     fs::write(&image, &noise).unwrap();
     let numbers = demo(&["--image", image.to_str().unwrap(), "--copy", "--work-dir", folder.as_str()]);
     assert_eq!(fs::read(&image).unwrap(), noise);

@@ -60,7 +60,7 @@ fn all(client: &mut Client) -> CtlResult<(String, Value)> {
     let volumes = client.list()?;
     let mut text = format!("Driver connected, {} volumes\n", volumes.len());
     for (index, volume) in volumes.iter().enumerate() {
-        let kind = if volume.os_volume == Some(true) { "os" } else { "data" };
+        let kind = if volume.is_os == Some(true) { "os" } else { "data" };
         let _ = writeln!(
             text,
             "{index}: {} ({kind}) state {} {:.2}% of {} sectors of {} bytes",

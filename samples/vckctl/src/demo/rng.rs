@@ -1,4 +1,4 @@
-//! Small deterministic random numbers (SplitMix64).
+//! Small deterministic random numbers (`SplitMix64`).
 
 /// A stream of numbers that depends on its seed alone.
 #[derive(Clone, Debug)]

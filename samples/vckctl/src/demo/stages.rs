@@ -1,6 +1,6 @@
 //! The stages of the demonstration, in order.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,8 +29,12 @@ use crate::file_io::FileIo;
 use crate::follow::{Direction, Meter};
 use crate::output::Format;
 
-/// How often the driver is asked for progress, in the machine's time.
-const POLL: Duration = Duration::from_millis(200);
+/// How often the driver is asked for progress, in the machine's time: so often that there is something to see on a small
+/// volume, too.
+fn poll_interval(volume_bytes: u64) -> Duration {
+    Duration::from_micros(volume_bytes / 400).clamp(Duration::from_millis(20), Duration::from_millis(200))
+}
+
 /// How long conversion is paused, in the machine's time.
 const REST: Duration = Duration::from_secs(2);
 /// Where the demonstration's files go on a user's volume.
@@ -277,7 +281,7 @@ impl Demo {
                     Err(error) => break Err(error),
                 }
             }
-            client.transport().sleep(POLL);
+            client.transport().sleep(poll_interval(self.origin.bytes));
         };
         meter.end();
         // The program ends in an orderly way, unless the machine stands still.
@@ -406,11 +410,11 @@ fn make_files(volume: VolumeId, fresh: bool, size: SectorSize, bytes: u64) -> io
     let (folder, budget) = if fresh { ("", free * 3 / 5) } else { (FOLDER, (free / 2).min(MOST_ON_COPY)) };
     let root = fat.root_dir();
     let specs = content::plan(folder, budget);
-    let mut folders: BTreeMap<&str, ()> = BTreeMap::new();
+    let mut folders = BTreeSet::new();
     for spec in &specs {
         for (at, _) in spec.path.match_indices('/') {
             let folder = &spec.path[..at];
-            if folders.insert(folder, ()).is_none() {
+            if folders.insert(folder) {
                 root.create_dir(folder)?;
             }
         }
