@@ -237,10 +237,18 @@ impl Irp {
         unsafe { sys::IofCallDriver(lower.as_ptr(), raw.as_ptr()) }
     }
 
-    /// The shared system buffer of a buffered control: `max(input, output)` bytes, or empty when there is none.
+    /// The system buffer of a control, as long as the transfer method of its code makes it: `max(input, output)` bytes for
+    /// METHOD_BUFFERED, the input alone for the direct methods; empty when there is none.
+    ///
+    /// The caller chooses the code and with it the method, so even a request that is refused must not be taken at the
+    /// length that another method would have.
     pub fn system_buffer(&mut self) -> &mut [u8] {
         let control = self.request().control();
-        let bytes = control.input.max(control.output);
+        let bytes = match control.code & 3 {
+            sys::METHOD_BUFFERED => control.input.max(control.output),
+            sys::METHOD_IN_DIRECT | sys::METHOD_OUT_DIRECT => control.input,
+            _ => 0,
+        };
         // SAFETY: owned.
         let irp = unsafe { self.raw.as_ref() };
         // SAFETY: METHOD_BUFFERED fills this member.
