@@ -105,8 +105,10 @@ fn anchor_values_are_right() {
     assert_eq!(rows.len(), 2);
     for row in rows {
         let mut sector = [0_u8; 512];
-        for (byte, index) in sector.iter_mut().zip(0_u32..) {
-            *byte = ((7 * index + 3) % 256) as u8;
+        let mut value = 3_u8;
+        for byte in &mut sector {
+            *byte = value;
+            value = value.wrapping_add(7);
         }
         let number = DataSector::new(row[0].parse().expect("a number"));
         cipher.encrypt_area(&mut sector, SectorSize::new(512).expect("a size"), number);

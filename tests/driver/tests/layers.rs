@@ -349,7 +349,7 @@ fn collect(top: &Path, folder: &Path, sources: &mut Vec<Source>) {
             if !name.ends_with("/tests") {
                 collect(top, &path, sources);
             }
-        } else if name.ends_with(".rs") && !name.ends_with("build.rs") {
+        } else if path.extension().is_some_and(|extension| extension == "rs") && !name.ends_with("build.rs") {
             sources.push(Source::new(&name, &fs::read_to_string(&path).expect("a source file")));
         }
     }
