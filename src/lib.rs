@@ -1,6 +1,7 @@
 //! A framework for Windows volume-encryption filter drivers.
 #![no_std]
 #![deny(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_macros))]
 #![expect(
     clippy::doc_markdown,
     clippy::missing_errors_doc,

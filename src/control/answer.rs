@@ -82,11 +82,11 @@ fn prepared(attachment: &Attachment) -> PrepareResp<'_> {
 
 fn status_of(snapshot: &VolumeSnapshot) -> VolumeStatus<'_> {
     VolumeStatus {
-        volume_path: &snapshot.volume.name,
+        volume_path: &snapshot.name,
         state: i32::from(snapshot.progress.state.wire_code()),
         encrypted_sector: snapshot.progress.boundary.get(),
         total_sectors: snapshot.progress.total.get(),
-        sector_size: snapshot.volume.geometry.sector_size().bytes(),
+        sector_size: snapshot.geometry.sector_size().bytes(),
         is_attached: true,
         filter_below_fsd: snapshot.filter_below_file_system,
     }
@@ -110,12 +110,12 @@ fn encode_list(volumes: &[VolumeSnapshot], out: &mut [u8]) -> VckResult<usize> {
     let mut list = ListEncoder::new(out, count)?;
     for snapshot in volumes {
         list.push(&VolumeEntry {
-            volume_path: &snapshot.volume.name,
+            volume_path: &snapshot.name,
             state: i32::from(snapshot.progress.state.wire_code()),
             encrypted_sector: snapshot.progress.boundary.get(),
             total_sectors: snapshot.progress.total.get(),
-            sector_size: snapshot.volume.geometry.sector_size().bytes(),
-            is_os_volume: snapshot.volume.source == Source::OsVolume,
+            sector_size: snapshot.geometry.sector_size().bytes(),
+            is_os_volume: snapshot.source == Source::OsVolume,
         })?;
     }
     list.finish()

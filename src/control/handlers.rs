@@ -73,11 +73,7 @@ pub(super) fn run(asked: &Asked<'_>, code: IoctlCode, message: &mut [u8]) -> Vck
 
 impl Asked<'_> {
     fn snapshot(&self, path: &str) -> VckResult<crate::volume::VolumeSnapshot> {
-        if self.privileged {
-            self.core.snapshot(self.passive, path)
-        } else {
-            self.core.snapshot_by_name(path).ok_or(VckError::NotAttached)
-        }
+        if self.privileged { self.core.snapshot(self.passive, path) } else { self.core.snapshot_by_name(path) }
     }
 }
 

@@ -78,12 +78,21 @@ impl WorkerPool {
         self.shared.queue.push_and_signal(irp, word, &self.shared.ready)
     }
 
-    /// Ends the threads after the last request.
+    /// Ends the threads after the last request. Later calls do nothing.
     pub fn stop(&self, passive: Passive) {
         self.shared.ending.store(true, Ordering::Release);
         self.shared.ready.set();
         while let Some(thread) = self.threads.with(KVec::pop) {
             thread.join(passive);
+        }
+    }
+}
+
+impl Drop for WorkerPool {
+    /// A driver whose start fails drops its state; no thread may be left to run unloaded code.
+    fn drop(&mut self) {
+        if let Some(passive) = Passive::check() {
+            self.stop(passive);
         }
     }
 }

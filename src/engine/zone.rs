@@ -1,6 +1,8 @@
 //! Both sides of the zone that is being converted, in memory reserved once.
 use alloc::vec::Vec;
 
+use zeroize::Zeroize;
+
 use vck_common::{
     DataExtent, DataSector, Durability, Geometry, Lba, SectorCount, SectorIo, SectorSize, VckError, VckResult,
     VolumeCipher, VolumeState,
@@ -47,6 +49,14 @@ pub(super) struct ZoneCopies {
     converted: Vec<u8>,
     /// Bytes of the zone that the buffers hold.
     len: usize,
+}
+
+impl Drop for ZoneCopies {
+    /// They hold user data, and the pool gets them back.
+    fn drop(&mut self) {
+        self.original.zeroize();
+        self.converted.zeroize();
+    }
 }
 
 impl ZoneCopies {

@@ -1,55 +1,123 @@
-//! Device controls on a filter: every code that the driver knows, and what it does with it on a bound volume.
+//! Device controls on a filter: every code that the driver knows, and what it does with it.
 //!
+//! Known controls enter the mode like reads and writes, so that a bind waits for those that were passed through before it.
 //! Unknown controls go down: refusing them would break the mount manager's and the snapshot driver's.
 
 use vck_common::NtStatus;
+use vck_common::wire::codes::{FILE_ANY_ACCESS, FILE_READ_ACCESS, FILE_WRITE_ACCESS, METHOD_BUFFERED, ctl_code};
 
+use super::rw::PassedThrough;
 use super::size;
 use crate::nt::{DeviceRef, Disposition, Irp};
 use crate::volume::FilterDevice;
 
 /// What happens to a control.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Treatment {
-    /// Goes down; the size field at this offset of the answer becomes the data region's.
+    /// Goes down; on a bound volume the size field at this offset of the answer becomes the data region's.
     Size(usize),
-    /// Refused: its ranges or its data would bypass cipher and shift.
+    /// Refused on a bound volume: its ranges or its data would bypass cipher and shift.
     Refuse,
+    /// Refused always: what it enables now would bypass the cipher after a bind.
+    RefuseAlways,
 }
 
-/// Codes: `ntdddisk.h`, `ntddstor.h`, `ntddscsi.h`, `ntddvol.h` (public WDK headers).
+use Treatment::{Refuse, RefuseAlways, Size};
+
+const DISK: u32 = 0x07;
+const SCSI: u32 = 0x04;
+const STORAGE: u32 = 0x2D;
+const VOLUME: u32 = 0x56;
+const ANY: u32 = FILE_ANY_ACCESS;
+const READ: u32 = FILE_READ_ACCESS;
+const WRITE: u32 = FILE_WRITE_ACCESS;
+const READ_WRITE: u32 = FILE_READ_ACCESS | FILE_WRITE_ACCESS;
+
+const fn buffered(device: u32, function: u32, access: u32) -> u32 {
+    ctl_code(device, function, METHOD_BUFFERED, access)
+}
+
+/// METHOD_OUT_DIRECT.
+const OUT_DIRECT: u32 = 2;
+
+/// Device types, functions and access: `ntdddisk.h`, `ntddstor.h`, `ntddscsi.h`, `ntddvol.h` (public WDK headers).
 const TABLE: &[(u32, &str, Treatment)] = &[
-    (0x0007_405C, "DISK_GET_LENGTH_INFO", Treatment::Size(0)),
-    (0x0007_4004, "DISK_GET_PARTITION_INFO", Treatment::Size(8)),
-    (0x0007_0048, "DISK_GET_PARTITION_INFO_EX", Treatment::Size(16)),
-    (0x002D_9404, "STORAGE_MANAGE_DATA_SET_ATTRIBUTES", Treatment::Refuse),
-    (0x002D_5490, "STORAGE_MANAGE_BYPASS_IO", Treatment::Refuse),
-    (0x0056_402E, "VOLUME_READ_PLEX", Treatment::Refuse),
-    (0x0007_C018, "DISK_FORMAT_TRACKS", Treatment::Refuse),
-    (0x0007_C02C, "DISK_FORMAT_TRACKS_EX", Treatment::Refuse),
-    (0x0007_D064, "DISK_COPY_DATA", Treatment::Refuse),
-    (0x0007_C01C, "DISK_REASSIGN_BLOCKS", Treatment::Refuse),
-    (0x0007_C0A4, "DISK_REASSIGN_BLOCKS_EX", Treatment::Refuse),
-    (0x0004_D004, "SCSI_PASS_THROUGH", Treatment::Refuse),
-    (0x0004_D014, "SCSI_PASS_THROUGH_DIRECT", Treatment::Refuse),
-    (0x0004_D008, "SCSI_MINIPORT", Treatment::Refuse),
-    (0x0004_D02C, "ATA_PASS_THROUGH", Treatment::Refuse),
-    (0x0004_D030, "ATA_PASS_THROUGH_DIRECT", Treatment::Refuse),
+    (buffered(DISK, 0x17, READ), "DISK_GET_LENGTH_INFO", Size(0)),
+    (buffered(DISK, 0x01, READ), "DISK_GET_PARTITION_INFO", Size(8)),
+    (buffered(DISK, 0x12, ANY), "DISK_GET_PARTITION_INFO_EX", Size(16)),
+    (buffered(DISK, 0x06, READ_WRITE), "DISK_FORMAT_TRACKS", Refuse),
+    (buffered(DISK, 0x0B, READ_WRITE), "DISK_FORMAT_TRACKS_EX", Refuse),
+    (buffered(DISK, 0x07, READ_WRITE), "DISK_REASSIGN_BLOCKS", Refuse),
+    (buffered(DISK, 0x29, READ_WRITE), "DISK_REASSIGN_BLOCKS_EX", Refuse),
+    (buffered(DISK, 0x19, READ_WRITE), "DISK_COPY_DATA", Refuse),
+    (buffered(STORAGE, 0x0501, WRITE), "STORAGE_MANAGE_DATA_SET_ATTRIBUTES", Refuse),
+    (buffered(STORAGE, 0x0230, ANY), "STORAGE_MANAGE_BYPASS_IO", RefuseAlways),
+    (buffered(STORAGE, 0x0590, WRITE), "STORAGE_REINITIALIZE_MEDIA", Refuse),
+    (buffered(STORAGE, 0x04F0, READ_WRITE), "STORAGE_PROTOCOL_COMMAND", Refuse),
+    (buffered(SCSI, 0x0401, READ_WRITE), "SCSI_PASS_THROUGH", Refuse),
+    (buffered(SCSI, 0x0405, READ_WRITE), "SCSI_PASS_THROUGH_DIRECT", Refuse),
+    (buffered(SCSI, 0x0411, READ_WRITE), "SCSI_PASS_THROUGH_EX", Refuse),
+    (buffered(SCSI, 0x0412, READ_WRITE), "SCSI_PASS_THROUGH_DIRECT_EX", Refuse),
+    (buffered(SCSI, 0x0402, READ_WRITE), "SCSI_MINIPORT", Refuse),
+    (buffered(SCSI, 0x040B, READ_WRITE), "ATA_PASS_THROUGH", Refuse),
+    (buffered(SCSI, 0x040C, READ_WRITE), "ATA_PASS_THROUGH_DIRECT", Refuse),
+    (ctl_code(VOLUME, 0x0B, OUT_DIRECT, READ), "VOLUME_READ_PLEX", Refuse),
 ];
 
 /// IRP_MJ_DEVICE_CONTROL.
 pub(super) fn dispatch(device: DeviceRef<'_, FilterDevice>, irp: Irp) -> Disposition {
     let code = irp.request().control().code;
-    let known = TABLE.iter().find(|(known, _, _)| *known == code);
-    let Some((_, name, treatment)) = known else { return irp.forward(device.lower()) };
-    if device.volume().is_none() {
+    let Some((_, name, treatment)) = TABLE.iter().find(|(known, _, _)| *known == code) else {
         return irp.forward(device.lower());
-    }
+    };
+    let entered = device.role().mode.enter();
+    let bound = entered.mode().is_some();
     match treatment {
-        Treatment::Size(offset) => size::forward(device, irp, *offset),
-        Treatment::Refuse => {
-            log::debug!("{name} refused on a bound volume");
-            irp.complete(NtStatus::NOT_SUPPORTED, 0)
+        RefuseAlways => {}
+        Refuse if bound => {}
+        Size(field) if bound => return size::forward(device, irp, *field, entered.into_stay()),
+        Refuse | Size(_) => {
+            return irp.forward_watched::<FilterDevice, PassedThrough>(device, None, entered.into_stay());
+        }
+    }
+    drop(entered);
+    log::debug!("{name} refused");
+    irp.complete(NtStatus::NOT_SUPPORTED, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The values that the public headers work out to.
+    #[test]
+    fn the_codes_are_those_of_the_headers() {
+        let known: &[(&str, u32)] = &[
+            ("DISK_GET_LENGTH_INFO", 0x0007_405C),
+            ("DISK_GET_PARTITION_INFO", 0x0007_4004),
+            ("DISK_GET_PARTITION_INFO_EX", 0x0007_0048),
+            ("DISK_FORMAT_TRACKS", 0x0007_C018),
+            ("DISK_FORMAT_TRACKS_EX", 0x0007_C02C),
+            ("DISK_REASSIGN_BLOCKS", 0x0007_C01C),
+            ("DISK_REASSIGN_BLOCKS_EX", 0x0007_C0A4),
+            ("DISK_COPY_DATA", 0x0007_C064),
+            ("STORAGE_MANAGE_DATA_SET_ATTRIBUTES", 0x002D_9404),
+            ("STORAGE_MANAGE_BYPASS_IO", 0x002D_08C0),
+            ("STORAGE_REINITIALIZE_MEDIA", 0x002D_9640),
+            ("STORAGE_PROTOCOL_COMMAND", 0x002D_D3C0),
+            ("SCSI_PASS_THROUGH", 0x0004_D004),
+            ("SCSI_PASS_THROUGH_DIRECT", 0x0004_D014),
+            ("SCSI_PASS_THROUGH_EX", 0x0004_D044),
+            ("SCSI_PASS_THROUGH_DIRECT_EX", 0x0004_D048),
+            ("SCSI_MINIPORT", 0x0004_D008),
+            ("ATA_PASS_THROUGH", 0x0004_D02C),
+            ("ATA_PASS_THROUGH_DIRECT", 0x0004_D030),
+            ("VOLUME_READ_PLEX", 0x0056_402E),
+        ];
+        assert_eq!(known.len(), TABLE.len());
+        for (name, code) in known {
+            let row = TABLE.iter().find(|(_, row, _)| row == name).expect("a row of this name");
+            assert_eq!(row.0, *code, "{name}");
         }
     }
 }

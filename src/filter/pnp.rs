@@ -5,7 +5,7 @@
 use vck_common::NtStatus;
 
 use crate::nt::{DeviceRef, Disposition, Irp, Passive, minor};
-use crate::volume::{FilterDevice, go_on, halt};
+use crate::volume::{FilterDevice, Volume, go_on, halt};
 
 /// IRP_MJ_PNP. The I/O manager sends these at PASSIVE_LEVEL.
 pub(super) fn dispatch(device: DeviceRef<'_, FilterDevice>, irp: Irp) -> Disposition {
@@ -30,9 +30,12 @@ fn start(passive: Passive, device: DeviceRef<'_, FilterDevice>, irp: Irp) -> Dis
     irp.complete_as_is()
 }
 
-/// The sweep stops at a committed step; keys stay, the data path goes on.
+/// The sweep stops at a committed step; keys stay, the data path goes on. Refused while a zone exists in memory only.
 fn query(passive: Passive, device: DeviceRef<'_, FilterDevice>, irp: Irp) -> Disposition {
     halt(passive, device);
+    if device.is_bound_to(Volume::holds_only_copy) {
+        return irp.complete(NtStatus::DEVICE_BUSY, 0);
+    }
     succeed(irp).forward(device.lower())
 }
 
@@ -44,8 +47,11 @@ fn cancel(passive: Passive, device: DeviceRef<'_, FilterDevice>, irp: Irp) -> Di
 }
 
 fn surprise_removal(passive: Passive, device: DeviceRef<'_, FilterDevice>, irp: Irp) -> Disposition {
-    device.core.device_is_gone(passive, device);
-    succeed(irp).forward(device.lower())
+    device.core.device_is_gone(device);
+    // The drivers below fail what they still hold when they see this; only then can the sweep's own I/O end.
+    let irp = succeed(irp).forward_and_wait(passive, device.lower());
+    halt(passive, device);
+    irp.complete_as_is()
 }
 
 fn remove(passive: Passive, device: DeviceRef<'_, FilterDevice>, irp: Irp) -> Disposition {

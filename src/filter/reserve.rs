@@ -4,14 +4,9 @@ use vck_common::{ByteLen, ByteOffset, DataExtent, NtStatus, SectorCount};
 
 use super::rw;
 use crate::crypto::{decrypt_read, encrypt_write};
-use crate::nt::{DeviceRef, Entered, Irp, MappingWindow, Operation, Passive, major, sleep};
+use crate::nt::{DeviceRef, Entered, Irp, MappingWindow, Operation, Passive, major};
 use crate::sync::Refusal;
 use crate::volume::{FilterDevice, Reserve, Volume};
-
-/// How long to wait when even the reserved window cannot be mapped.
-const PAUSE: core::time::Duration = core::time::Duration::from_millis(1);
-/// How often that is tried; the routine fails only while another mapping of the same window is in place.
-const TRIES: u32 = 100;
 
 /// One piece of a request.
 #[derive(Clone, Copy)]
@@ -110,7 +105,7 @@ fn one_piece(
     let lower = device.lower();
     if irp.request().major() == major::WRITE {
         let Reserve { transfer, window } = reserve;
-        show(passive, irp, window, piece, |source| {
+        show(irp, window, piece, |source| {
             encrypt_write(cipher, size, piece.extent, boundary, source, transfer.buffer_mut());
         })?;
         let operation = Operation::Write { through: false };
@@ -122,7 +117,7 @@ fn one_piece(
     let done = transfer.run(passive, lower, Operation::Read, piece.offset, piece.length, origin)?;
     let brought = transfer.buffer_mut().get_mut(..done.min(piece.length)).unwrap_or_default();
     decrypt_read(cipher, size, piece.extent, boundary, brought);
-    show(passive, irp, window, piece, |target| {
+    show(irp, window, piece, |target| {
         for (to, from) in target.iter_mut().zip(brought.iter()) {
             *to = *from;
         }
@@ -130,21 +125,7 @@ fn one_piece(
     Ok(done)
 }
 
-/// Shows `body` the piece of the caller's buffer through the reserved window.
-fn show(
-    passive: Passive,
-    irp: &mut Irp,
-    window: &mut MappingWindow,
-    piece: Piece,
-    mut body: impl FnMut(&mut [u8]),
-) -> Result<(), NtStatus> {
-    let mut last = NtStatus::INSUFFICIENT_RESOURCES;
-    for _ in 0..TRIES {
-        match window.with(irp, piece.from, piece.length, &mut body) {
-            Ok(()) => return Ok(()),
-            Err(error) => last = error.status(),
-        }
-        sleep(passive, PAUSE);
-    }
-    Err(last)
+/// Shows `body` the piece of the caller's buffer.
+fn show(irp: &mut Irp, window: &mut MappingWindow, piece: Piece, body: impl FnOnce(&mut [u8])) -> Result<(), NtStatus> {
+    window.with(irp, piece.from, piece.length, body).map_err(|error| error.status())
 }

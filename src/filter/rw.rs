@@ -64,7 +64,11 @@ impl Job {
 pub fn work(_: Passive, irp: Irp, word: usize) {
     let (job, stay) = Job::parse(word);
     let done = irp.redispatch::<FilterDevice, ()>(|device, irp| match job {
-        Job::Dispatch if irp.request().major() == major::FLUSH_BUFFERS => flush(device, irp).settled(),
+        // Pending by now, so it goes down with a stack location of its own.
+        Job::Dispatch if irp.request().major() == major::FLUSH_BUFFERS => {
+            let stay = device.role().mode.enter().into_stay();
+            irp.forward_watched::<FilterDevice, PassedThrough>(device, None, stay).settled();
+        }
         Job::Dispatch => dispatch(device, irp).settled(),
         Job::Encrypt => {
             let entered = device.role().mode.resume(Stay::from_word(stay));
@@ -219,8 +223,7 @@ fn admitted(
 /// Leaves gate and mode without having done anything, and waits for the reserve.
 fn starve(device: DeviceRef<'_, FilterDevice>, irp: Irp, entered: Entered<'_, Volume>) -> Disposition {
     leave(&entered, irp.request());
-    drop(entered);
-    device.starve(irp)
+    device.role().starve(irp, entered)
 }
 
 fn send_read(
@@ -307,7 +310,7 @@ fn finish_read(device: DeviceRef<'_, FilterDevice>, irp: Irp, stay: Stay) {
 }
 
 /// A request that was passed through, unbound or provisional.
-struct PassedThrough;
+pub(super) struct PassedThrough;
 
 impl Watch<FilterDevice> for PassedThrough {
     type Context = Stay;

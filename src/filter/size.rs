@@ -6,9 +6,8 @@ use crate::nt::{CompletedIrp, ContextWord, DeviceRef, Disposition, Intercept, Ir
 use crate::volume::FilterDevice;
 
 /// Forwards a size query whose answer has the length, as 64 bits, at `field`.
-pub(super) fn forward(device: DeviceRef<'_, FilterDevice>, irp: Irp, field: usize) -> Disposition {
-    let entered = device.role().mode.enter();
-    let context = Query { field, stay: entered.into_stay() };
+pub(super) fn forward(device: DeviceRef<'_, FilterDevice>, irp: Irp, field: usize, stay: Stay) -> Disposition {
+    let context = Query { field, stay };
     irp.forward_intercepted::<FilterDevice, HideSize>(device, None, context)
 }
 
@@ -36,12 +35,14 @@ impl Intercept<FilterDevice> for HideSize {
     fn completed(device: DeviceRef<'_, FilterDevice>, irp: CompletedIrp, query: Query) -> Outcome {
         let mut irp = irp;
         let entered = device.role().mode.resume(query.stay);
-        let Some(volume) = entered.mode() else { return irp.go_on() };
-        let bytes = volume.geometry.data_bytes().get().to_le_bytes();
+        let bytes = entered.mode().map(|volume| volume.geometry.data_bytes().get().to_le_bytes());
+        // The device may go with the IRP, so the mode is left first.
         drop(entered);
+        let Some(bytes) = bytes else { return irp.go_on() };
         let request = irp.request();
         let end = query.field.saturating_add(bytes.len());
-        if !request.status().is_success() || request.information() < end {
+        // Warnings too: the I/O manager copies the output of every status that is not an error.
+        if request.status().is_error() || request.information() < end {
             return irp.go_on();
         }
         match irp.system_buffer().get_mut(query.field..end) {

@@ -49,11 +49,24 @@ impl VolumeIo {
 
     /// Writes what was staged and makes it durable.
     ///
-    /// Errors: the device's; what was not written yet stays unwritten.
+    /// Errors: the device's. What was there before is then put back as far as the device takes it.
     pub fn commit_staged(&self, passive: Passive) -> VckResult<()> {
         let Some(writes) = self.0.state.with(passive, |state| state.staged.take()) else { return Ok(()) };
-        writes.apply(self, Durability::AtNextFlush)?;
-        self.flush()
+        let mut before = SealedUpdate::new();
+        for (lba, bytes) in writes.writes() {
+            let mut content = zeroed(bytes.len())?;
+            self.read_sectors(lba, &mut content)?;
+            before.push(lba, &content)?;
+        }
+        let written = writes.apply(self, Durability::AtNextFlush).and_then(|()| self.flush());
+        if let Err(error) = written {
+            let back = before.apply(self, Durability::AtNextFlush).and_then(|()| self.flush());
+            if let Err(second) = back {
+                log::error!("metadata could be neither written ({error}) nor put back ({second})");
+            }
+            return Err(error);
+        }
+        Ok(())
     }
 
     fn transfer_in_pieces(

@@ -32,6 +32,8 @@ pub struct NamedDevice {
     pub address: usize,
     /// Its FILE_DEVICE_* type.
     pub device_type: u32,
+    /// Whether the name ended at the device, and did not go on to a file or folder on it.
+    pub is_device_itself: bool,
 }
 
 /// File-system controls that the driver sends.
@@ -104,9 +106,11 @@ impl VolumeHandle {
         let device = unsafe { (*file).DeviceObject };
         // SAFETY: as above.
         let device_type = unsafe { (*device).DeviceType };
+        // SAFETY: as above.
+        let is_device_itself = unsafe { (*file).FileName.Length } == 0;
         // SAFETY: the reference taken above.
         unsafe { sys::ObfDereferenceObject(object) };
-        Ok(NamedDevice { address: device as usize, device_type })
+        Ok(NamedDevice { address: device as usize, device_type, is_device_itself })
     }
 
     /// Sends a file-system control and waits for it. Errors: its status.

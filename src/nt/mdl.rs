@@ -57,12 +57,14 @@ impl Request<'_> {
     }
 }
 
+/// Flags of an MDL whose MappedSystemVa is valid.
+const SYSTEM_ADDRESS: sys::CSHORT = (sys::MDL_MAPPED_TO_SYSTEM_VA | sys::MDL_SOURCE_IS_NONPAGED_POOL) as sys::CSHORT;
+
 /// `MmGetSystemAddressForMdlSafe`.
 fn system_address(mdl: NonNull<sys::MDL>, access: Access) -> VckResult<NonNull<u8>> {
     // SAFETY: a live MDL.
     let fields = unsafe { mdl.as_ref() };
-    let mapped = (sys::MDL_MAPPED_TO_SYSTEM_VA | sys::MDL_SOURCE_IS_NONPAGED_POOL) as sys::CSHORT;
-    let address = if fields.MdlFlags & mapped != 0 {
+    let address = if fields.MdlFlags & SYSTEM_ADDRESS != 0 {
         fields.MappedSystemVa
     } else {
         let mut priority = sys::_MM_PAGE_PRIORITY::HighPagePriority as u32 | MDL_MAPPING_NO_EXECUTE;
@@ -147,7 +149,8 @@ impl MappingWindow {
         Err(VckError::NoMemory)
     }
 
-    /// Shows `body` the bytes `from..from + length` of the request's buffer. PASSIVE_LEVEL (<= DISPATCH_LEVEL).
+    /// Shows `body` the bytes `from..from + length` of the request's buffer; of a WRITE they are to be read only.
+    /// IRQL <= DISPATCH_LEVEL.
     ///
     /// `length` is at most [`PIECE`](Self::PIECE) and the range lies inside the request.
     pub fn with<R>(
@@ -162,6 +165,13 @@ impl MappingWindow {
         let source = irp.request().mdl(end)?;
         // SAFETY: live as long as the IRP.
         let fields = unsafe { source.as_ref() };
+        if fields.MdlFlags & SYSTEM_ADDRESS != 0 {
+            // Mapped before memory ran out. A partial MDL would inherit that mapping, so the window is not for it.
+            let start = fields.MappedSystemVa.cast::<u8>().wrapping_add(from);
+            let mapped = NonNull::new(start).ok_or(VckError::NoMemory)?;
+            // SAFETY: mapped, and the MDL covers `end` bytes; exclusive through `irp`.
+            return Ok(body(unsafe { core::slice::from_raw_parts_mut(mapped.as_ptr(), length) }));
+        }
         let start = fields.StartVa.wrapping_byte_add(fields.ByteOffset as usize).wrapping_byte_add(from);
         // SAFETY: the range lies inside the source, and the target has room (invariant).
         unsafe { sys::IoBuildPartialMdl(source.as_ptr(), self.mdl.as_ptr(), start, length as u32) };

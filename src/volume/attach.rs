@@ -11,17 +11,16 @@
 
 use alloc::boxed::Box;
 
-use vck_common::jvck::{ExistingMetadata, JvckMetadataOptions, check_prepared_block, examine_targets};
+use vck_common::jvck::{ExistingMetadata, JvckMetadataOptions};
 use vck_common::{
-    DataSector, EncryptedOffset, EncryptedOffsetStore, Geometry, Lba, SealedUpdate, SectorIo, VckError, VckResult,
-    VolumeCipher, bpb,
+    DataSector, EncryptedOffset, EncryptedOffsetStore, Geometry, Lba, NtStatus, VckError, VckResult, VolumeCipher,
 };
 
 use super::bound::{CipherSide, Source, Volume};
 use super::place::DiskPaths;
 use super::{Core, FilterDevice, owned_text};
 use crate::engine::{Sweep, SweepConfig};
-use crate::io::{DiskPlace, VolumeIdentity, VolumeIo, zeroed};
+use crate::io::{DiskPlace, VolumeIdentity, VolumeIo};
 use crate::nt::{FsControl, Held, OpenFor, Passive, Shared, VolumeHandle, WideString};
 use crate::provider::{AttachContext, IoConfig};
 
@@ -29,8 +28,6 @@ use crate::provider::{AttachContext, IoConfig};
 const PROVIDER_TRANSFER: usize = 64 * 1024;
 /// Transfer size of the sweep: one step.
 const SWEEP_TRANSFER: usize = 1024 * 1024;
-/// Bytes of a volume that show which file system it carries.
-const BOOT_REGION: usize = 4096;
 
 /// A PREPARE request.
 pub struct Prepare<'a> {
@@ -70,19 +67,11 @@ pub enum AttachOutcome {
 }
 
 /// A volume that was found and measured.
-struct Surveyed {
+pub(super) struct Surveyed {
     filter: Held<FilterDevice>,
-    identity: VolumeIdentity,
+    pub(super) identity: VolumeIdentity,
     place: DiskPlace,
-    io: VolumeIo,
-}
-
-/// A volume that the provider has opened.
-struct Keyed {
-    cipher: Box<dyn VolumeCipher>,
-    store: Box<dyn EncryptedOffsetStore>,
-    geometry: Geometry,
-    boundary: EncryptedOffset,
+    pub(super) io: VolumeIo,
 }
 
 impl Core {
@@ -113,14 +102,13 @@ impl Core {
             if volume.cipher_side.is_some() {
                 return Err(VckError::AlreadyAttached);
             }
-            let keyed = self.key(&survey, vmk)?;
-            let geometry = keyed.geometry;
-            if geometry.offset_sector() != volume.geometry.offset_sector()
-                || geometry.data_sectors() != volume.geometry.data_sectors()
-            {
-                return Err(VckError::ContradictsRequest("the metadata states another layout than the prepare"));
+            let keyed = self.key(&survey, &volume.name, vmk)?;
+            check_same_layout(keyed.geometry(), &volume.geometry)?;
+            if volume.fresh && keyed.boundary() != DataSector::ZERO {
+                return Err(NOT_FRESH);
             }
-            self.bind(passive, &survey, &volume.name, volume.source, keyed)?;
+            let geometry = *keyed.geometry();
+            bind(passive, &survey, &volume.name, volume.source, keyed)?;
             Ok(survey.attachment(geometry, AttachOutcome::Complete))
         })
     }
@@ -136,116 +124,177 @@ impl Core {
 
     /// A volume whose metadata is there already: the disk decides the layout.
     fn reattach(&self, passive: Passive, request: &Prepare<'_>, survey: &Surveyed) -> VckResult<Attachment> {
-        let keyed = self.key(survey, request.vmk)?;
-        let geometry = keyed.geometry;
-        self.bind(passive, survey, request.volume_path, request.source, keyed)?;
+        let keyed = self.key(survey, request.volume_path, request.vmk)?;
+        let geometry = *keyed.geometry();
+        bind(passive, survey, request.volume_path, request.source, keyed)?;
         Ok(survey.attachment(geometry, AttachOutcome::Complete))
     }
 
     /// A volume that gets its metadata now, or only its size hidden.
     fn first_prepare(&self, passive: Passive, request: &Prepare<'_>, survey: &Surveyed) -> VckResult<Attachment> {
-        let (size, sectors) = (survey.identity.sector_size, survey.identity.sectors);
-        let mut writes = SealedUpdate::new();
-        let mut existing = ExistingMetadata::None;
-        let geometry = if request.block.is_empty() {
-            request.options.geometry(size, sectors)?
-        } else {
-            let (_, geometry) = check_prepared_block(request.block, &request.options, size, sectors, &mut writes)?;
-            existing = examine_targets(&survey.io, &geometry, request.block)?;
-            geometry
-        };
-        match existing {
-            ExistingMetadata::None | ExistingMetadata::Identical => {}
-            ExistingMetadata::SameVolume => {
-                return Err(VckError::Conflict("the volume has newer metadata of its own: attach it without a block"));
-            }
-            ExistingMetadata::OtherVolume => {
-                return Err(VckError::Conflict("the volume has metadata of another id, the only copy of its keys"));
-            }
-        }
+        let (geometry, existing, writes) = survey.plan(request)?;
         survey.check_room(&geometry, existing)?;
-        let locked = if geometry.header_count() > 0 { Some(survey.lock(passive)?) } else { None };
-        let name = request.volume_path;
-        let provisional = Provisional::bind(passive, &survey.filter, name, request.source, geometry)?;
+        // The start of the volume moves under a mount: it must end before. The lock keeps others from mounting.
+        let locked = if geometry.header_count() > 0 { Some(survey.dismounted(passive)?) } else { None };
+        let (name, fresh) = (request.volume_path, !request.block.is_empty());
+        let provisional = Provisional::bind(passive, &survey.filter, name, request.source, geometry, fresh)?;
         // The size is hidden now, so the file system cannot grow into the metadata any more.
         survey.check_room(&geometry, existing)?;
         survey.io.stage(passive, writes);
-        if request.vmk.is_empty() {
+        let outcome = if request.vmk.is_empty() {
             survey.io.commit_staged(passive)?;
-            provisional.keep();
-            drop(locked);
-            return Ok(survey.attachment(geometry, AttachOutcome::Provisional));
-        }
-        let keyed = self.key(survey, request.vmk)?;
-        if keyed.boundary.sector != DataSector::ZERO {
-            return Err(VckError::ContradictsRequest("a new block must state that nothing is encrypted yet"));
-        }
-        survey.io.commit_staged(passive)?;
-        Self::complete(passive, survey, name, request.source, keyed)?;
+            AttachOutcome::Provisional
+        } else {
+            let keyed = self.key(survey, name, request.vmk)?;
+            check_same_layout(keyed.geometry(), &geometry)?;
+            if keyed.boundary() != DataSector::ZERO {
+                return Err(NOT_FRESH);
+            }
+            let built = Built::new(passive, survey, name, request.source, keyed)?;
+            survey.io.commit_staged(passive)?;
+            built.put();
+            AttachOutcome::Complete
+        };
         provisional.keep();
         drop(locked);
-        Ok(survey.attachment(geometry, AttachOutcome::Complete))
+        Ok(survey.attachment(geometry, outcome))
     }
 
     /// Asks the provider, and checks its answer against the volume.
-    fn key(&self, survey: &Surveyed, vmk: &[u8]) -> VckResult<Keyed> {
+    fn key<'a>(&'a self, survey: &Surveyed, name: &'a str, vmk: &[u8]) -> VckResult<Keyed<'a>> {
         let context = AttachContext { io: survey.io.clone(), vmk, partition_guid: None, random: &self.random };
         match self.provider.on_attach(&context)? {
             IoConfig::Passthrough => Err(VckError::Unsupported("the provider does not take this volume")),
             IoConfig::Encrypted { cipher, offset_sector, encrypted_offset, offset_store } => {
+                let opened = Opened { core: self, name };
                 let total = encrypted_offset.total_sectors;
                 let VolumeIdentity { sector_size, sectors } = survey.identity;
                 let geometry = Geometry::whole(sector_size, sectors, offset_sector, total)?;
                 if encrypted_offset.sector.get() > total.get() {
                     return Err(VckError::BadBlock("the boundary lies outside the data region"));
                 }
-                Ok(Keyed { cipher, store: offset_store, geometry, boundary: encrypted_offset })
+                let parts = KeyedParts { cipher, store: offset_store, geometry, boundary: encrypted_offset };
+                Ok(Keyed { parts, opened })
             }
         }
     }
+}
 
-    /// Binds a keyed volume, around a lock of the file system if that would see a change.
-    fn bind(&self, passive: Passive, survey: &Surveyed, name: &str, source: Source, keyed: Keyed) -> VckResult<()> {
-        let unchanged = keyed.boundary.sector == DataSector::ZERO && keyed.geometry.offset_sector() == Lba::ZERO;
-        if unchanged {
-            survey.check_room(&keyed.geometry, ExistingMetadata::None)?;
-            return Self::complete(passive, survey, name, source, keyed);
-        }
-        let locked = survey.lock(passive)?;
-        Self::complete(passive, survey, name, source, keyed)?;
-        if let Err(error) = locked.control(passive, FsControl::Dismount) {
-            if let Some(volume) = survey.filter.volume() {
-                self.release(passive, &survey.filter, &volume);
-            }
-            return Err(error);
-        }
+const NOT_FRESH: VckError = VckError::ContradictsRequest("a new block must state that nothing is encrypted yet");
+
+fn check_same_layout(found: &Geometry, expected: &Geometry) -> VckResult<()> {
+    if found.offset_sector() == expected.offset_sector() && found.data_sectors() == expected.data_sectors() {
         Ok(())
+    } else {
+        Err(VckError::ContradictsRequest("the metadata states another layout than the prepare"))
+    }
+}
+
+/// Binds a keyed volume; around a lock and a dismount of the file system if that would see a change.
+fn bind(passive: Passive, survey: &Surveyed, name: &str, source: Source, keyed: Keyed<'_>) -> VckResult<()> {
+    let geometry = *keyed.geometry();
+    let unchanged = keyed.boundary() == DataSector::ZERO && geometry.offset_sector() == Lba::ZERO;
+    if !unchanged {
+        // The handle keeps the lock until the volume is in place: nothing can mount on what it was.
+        let _locked = survey.dismounted(passive)?;
+        Built::new(passive, survey, name, source, keyed)?.put();
+        return Ok(());
+    }
+    survey.check_room(&geometry, ExistingMetadata::Identical)?;
+    let provisional = Provisional::bind(passive, &survey.filter, name, source, geometry, false)?;
+    // Again, with the size hidden.
+    survey.check_room(&geometry, ExistingMetadata::Identical)?;
+    Built::new(passive, survey, name, source, keyed)?.put();
+    provisional.keep();
+    Ok(())
+}
+
+/// A volume that the provider has opened; it is told to let go unless the volume is put in place.
+struct Keyed<'a> {
+    parts: KeyedParts,
+    opened: Opened<'a>,
+}
+
+struct KeyedParts {
+    cipher: Box<dyn VolumeCipher>,
+    store: Box<dyn EncryptedOffsetStore>,
+    geometry: Geometry,
+    boundary: EncryptedOffset,
+}
+
+impl Keyed<'_> {
+    fn geometry(&self) -> &Geometry {
+        &self.parts.geometry
     }
 
-    /// Puts a complete volume in place, with its threads running.
-    fn complete(passive: Passive, survey: &Surveyed, name: &str, source: Source, keyed: Keyed) -> VckResult<()> {
-        let Keyed { cipher, store, geometry, boundary } = keyed;
+    fn boundary(&self) -> DataSector {
+        self.parts.boundary.sector
+    }
+}
+
+/// The provider's side of an attach that is under way.
+struct Opened<'a> {
+    core: &'a Core,
+    name: &'a str,
+}
+
+impl Drop for Opened<'_> {
+    fn drop(&mut self) {
+        self.core.provider_lets_go(self.name);
+    }
+}
+
+/// A complete volume with its threads running, in nobody's way yet. Dropping it ends them.
+struct Built<'a> {
+    passive: Passive,
+    filter: &'a Held<FilterDevice>,
+    volume: Option<Shared<Volume>>,
+    _opened: Opened<'a>,
+}
+
+impl<'a> Built<'a> {
+    fn new(passive: Passive, survey: &'a Surveyed, name: &str, source: Source, keyed: Keyed<'a>) -> VckResult<Self> {
+        let Keyed { parts: KeyedParts { cipher, store, geometry, boundary }, opened } = keyed;
         let (_, direction) = store.load()?;
         let sweep = Sweep::new(geometry, boundary.sector, direction, SweepConfig::default())?;
         let side = CipherSide::try_new(&geometry, boundary.sector, cipher, store)?;
-        let volume = Volume { name: owned_text(name)?, source, geometry, cipher_side: Some(side) };
+        let volume = Volume { name: owned_text(name)?, source, geometry, fresh: false, cipher_side: Some(side) };
         let volume = Shared::try_new(volume)?;
         let VolumeIdentity { sector_size, sectors } = survey.identity;
         let io = VolumeIo::try_new(survey.filter.device().lower(), sector_size, sectors, SWEEP_TRANSFER)?;
         if let Some(side) = &volume.cipher_side {
             side.sweeper.start(passive, &survey.filter, &volume, io, sweep)?;
         }
-        survey.filter.put(passive, Some(volume));
-        log::info!("attached {name}: boundary {} of {} sectors", boundary.sector.get(), boundary.total_sectors.get());
-        Ok(())
+        log::info!("attaching {name}: boundary {} of {} sectors", boundary.sector, boundary.total_sectors);
+        Ok(Self { passive, filter: &survey.filter, volume: Some(volume), _opened: opened })
+    }
+
+    /// Makes it what requests and the control plane see.
+    fn put(self) {
+        let mut built = core::mem::ManuallyDrop::new(self);
+        let volume = built.volume.take();
+        built.filter.put(built.passive, volume);
+    }
+}
+
+impl Drop for Built<'_> {
+    fn drop(&mut self) {
+        if let Some(side) = self.volume.take().as_ref().and_then(|volume| volume.cipher_side.as_ref()) {
+            side.sweeper.end(self.passive, self.filter);
+        }
     }
 }
 
 impl FilterDevice {
     /// Makes `volume` what requests and the control plane see; returns when no request sees the old one.
+    ///
+    /// The control plane learns of a volume last and of its end first: a conversion may begin only when no request is
+    /// left that was dispatched without the volume's gate.
     pub(super) fn put(&self, passive: Passive, volume: Option<Shared<Volume>>) {
-        self.bound.with(|bound| bound.clone_from(&volume));
-        drop(self.mode.exchange(passive, volume));
+        let before = self.bound.with(Option::take);
+        drop(self.mode.exchange(passive, volume.clone()));
+        self.bound.with(|bound| *bound = volume);
+        drop(before);
     }
 }
 
@@ -254,45 +303,29 @@ impl Surveyed {
         let start = self.place.start.unwrap_or(Lba::ZERO);
         Attachment { geometry, paths: DiskPaths::of(self.place), start, outcome }
     }
+}
 
-    /// Headers need a blank start; footers need a file system that ends before them.
-    fn check_room(&self, geometry: &Geometry, existing: ExistingMetadata) -> VckResult<()> {
-        let size = self.identity.sector_size;
-        let volume = self.identity.sectors.get().saturating_mul(size.u64());
-        let bytes = BOOT_REGION.max(size.usize()).min(usize::try_from(volume).unwrap_or(BOOT_REGION));
-        let mut boot = zeroed(bytes.saturating_sub(bytes % size.usize()))?;
-        self.io.read_sectors(Lba::ZERO, &mut boot)?;
-        if geometry.offset_sector() > Lba::ZERO {
-            let first = boot.get(..size.usize()).unwrap_or_default();
-            let ours = existing == ExistingMetadata::Identical;
-            return if ours || bpb::is_blank(first) {
-                Ok(())
-            } else {
-                Err(VckError::NoRoom("header replicas need a volume whose first sector is blank"))
-            };
-        }
-        match bpb::recognise(&boot) {
-            Some(found) if found.end > geometry.data_bytes() => {
-                Err(VckError::NoRoom("the file system reaches into the metadata region: shrink it first"))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Locks the file system. Errors: [`VckError::VolumeInUse`] while files are open.
-    fn lock(&self, passive: Passive) -> VckResult<VolumeHandle> {
-        self.filter.open_locked(passive)
+impl Surveyed {
+    /// A handle under whose lock the file system has been dismounted: nothing mounts until it is closed.
+    fn dismounted(&self, passive: Passive) -> VckResult<VolumeHandle> {
+        let handle = self.filter.open_locked(passive)?;
+        handle.control(passive, FsControl::Dismount)?;
+        Ok(handle)
     }
 }
 
 impl FilterDevice {
     /// A handle that holds the file system locked until it is closed.
     pub(super) fn open_locked(&self, passive: Passive) -> VckResult<VolumeHandle> {
-        let handle = self.open_control(passive)?;
-        handle.control(passive, FsControl::Lock).map_err(|error| match error {
-            VckError::Device { .. } => VckError::VolumeInUse,
+        // While somebody else holds the lock the open itself fails.
+        let in_use = |error| match error {
+            VckError::Device { status: NtStatus::ACCESS_DENIED | NtStatus::SHARING_VIOLATION, .. } => {
+                VckError::VolumeInUse
+            }
             other => other,
-        })?;
+        };
+        let handle = self.open_control(passive).map_err(in_use)?;
+        handle.control(passive, FsControl::Lock).map_err(in_use)?;
         Ok(handle)
     }
 
@@ -315,8 +348,9 @@ impl<'a> Provisional<'a> {
         name: &str,
         source: Source,
         geometry: Geometry,
+        fresh: bool,
     ) -> VckResult<Self> {
-        let volume = Volume { name: owned_text(name)?, source, geometry, cipher_side: None };
+        let volume = Volume { name: owned_text(name)?, source, geometry, fresh, cipher_side: None };
         filter.put(passive, Some(Shared::try_new(volume)?));
         Ok(Self { passive, filter: Some(filter) })
     }

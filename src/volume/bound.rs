@@ -26,6 +26,8 @@ pub struct Volume {
     pub source: Source,
     /// Sizes and positions.
     pub geometry: Geometry,
+    /// Whether its metadata was written by the PREPARE that bound it, so that nothing can be encrypted yet.
+    pub fresh: bool,
     /// Cipher and conversion; none while provisional.
     pub cipher_side: Option<CipherSide>,
 }
@@ -78,6 +80,12 @@ impl CipherSide {
 }
 
 impl Volume {
+    /// Whether sectors exist in the sweep's memory only, because the device took neither their old nor their new content.
+    #[must_use]
+    pub fn holds_only_copy(&self) -> bool {
+        self.cipher_side.as_ref().is_some_and(|side| side.sweeper.holds_only_copy())
+    }
+
     /// Whether any sector is, or may soon be, ciphertext.
     #[must_use]
     pub fn has_ciphertext(&self) -> bool {

@@ -49,9 +49,18 @@ impl Core {
         if volume.source == Source::OsVolume && volume.has_ciphertext() {
             return Err(VckError::WrongState("an encrypted OS volume cannot be detached: decrypt it first"));
         }
+        if volume.holds_only_copy() {
+            return Err(VckError::WrongState(
+                "sectors of the volume are in memory only: start the conversion again first",
+            ));
+        }
         let handle = match (filter.open_locked(passive), files) {
             (Ok(handle), _) => handle,
-            (Err(_), OpenFiles::Invalidate) => filter.open_control(passive)?,
+            (Err(_), OpenFiles::Invalidate) => {
+                filter.open_control(passive)?.control(passive, FsControl::Dismount)?;
+                // Something may have mounted it again at once; only a lock keeps that from seeing the change.
+                filter.open_locked(passive)?
+            }
             (Err(error), OpenFiles::Refuse) => return Err(error),
         };
         handle.control(passive, FsControl::Dismount)?;
@@ -77,18 +86,23 @@ impl Core {
             side.sweeper.end(passive, filter.role());
         }
         filter.put(passive, None);
-        if let Err(error) = self.provider.on_detach(&DetachContext { volume_path: &volume.name }) {
-            log::warn!("the provider reports an error on releasing {}: {error}", volume.name);
+        if volume.cipher_side.is_some() {
+            self.provider_lets_go(&volume.name);
         }
     }
 
-    /// SURPRISE_REMOVAL: no I/O is started any more, what waits is failed. The filter stays in the stack.
-    pub fn device_is_gone(&self, passive: Passive, filter: DeviceRef<'_, FilterDevice>) {
+    /// The counterpart of `on_attach`.
+    pub(super) fn provider_lets_go(&self, name: &str) {
+        if let Err(error) = self.provider.on_detach(&DetachContext { volume_path: name }) {
+            log::warn!("the provider reports an error on releasing {name}: {error}");
+        }
+    }
+
+    /// SURPRISE_REMOVAL, on its way down: no I/O is started any more, what waits is failed. The filter stays in the stack.
+    pub fn device_is_gone(&self, filter: DeviceRef<'_, FilterDevice>) {
         filter.gone.store(true, Ordering::Release);
         filter.waiters.complete_all(NtStatus::DEVICE_REMOVED);
         filter.starved.complete_all(NtStatus::DEVICE_REMOVED);
-        // The sweep notices by its I/O failing; it must not go on trying.
-        halt(passive, filter);
     }
 
     /// REMOVE, before the remove lock is waited for: nobody can find the filter any more, and it is bound to nothing.

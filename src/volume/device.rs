@@ -3,13 +3,14 @@
 use alloc::string::String;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use vck_common::VckResult;
+use vck_common::{NtStatus, VckResult};
 
 use super::Core;
 use super::bound::Volume;
 use super::sweeper::Reserve;
 use crate::nt::{
-    DeviceRef, Disposition, Event, EventKind, Irp, IrpQueue, ModeCell, Passive, PhysicalDevice, Shared, SpinLock,
+    DeviceRef, Disposition, Entered, Event, EventKind, Irp, IrpQueue, ModeCell, Passive, PhysicalDevice, Shared,
+    SpinLock,
 };
 
 /// How this layer hands requests back to the layer that dispatches them.
@@ -61,9 +62,16 @@ impl FilterDevice {
         })
     }
 
-    /// What the filter is bound to.
+    /// What the filter is bound to. PASSIVE_LEVEL, because the reference may turn out to be the last one.
     pub fn volume(&self) -> Option<Shared<Volume>> {
         self.bound.with(|bound| bound.clone())
+    }
+
+    /// Whether `wanted` holds for the volume that the filter is bound to, if any. `wanted` runs at DISPATCH_LEVEL.
+    ///
+    /// No reference is taken: dropping the last one needs PASSIVE_LEVEL.
+    pub fn is_bound_to(&self, wanted: impl FnOnce(&Volume) -> bool) -> bool {
+        self.bound.with(|bound| bound.as_ref().is_some_and(|volume| wanted(volume)))
     }
 
     /// Whether the device has vanished.
@@ -71,9 +79,18 @@ impl FilterDevice {
         self.gone.load(Ordering::Acquire)
     }
 
-    /// Queues a request for the reserve. It owns nothing any more.
-    pub fn starve(&self, irp: Irp) -> Disposition {
-        self.starved.push_and_signal(irp, 0, &self.starved_work)
+    /// Queues a request, which is out of the gate, for the reserve, and leaves the mode.
+    pub fn starve(&self, irp: Irp, entered: Entered<'_, Volume>) -> Disposition {
+        let mut entered = Some(entered);
+        let queued = self.starved.push_if(irp, 0, || {
+            self.starved_work.set();
+            // Under the queue's lock: a mode change that sees this request gone also finds it in the queue, and
+            // afterwards the request, and the device with it, may be gone.
+            entered = None;
+            true
+        });
+        // The condition is constant, so the request is never given back.
+        queued.unwrap_or_else(|irp| irp.complete(NtStatus::UNSUCCESSFUL, 0))
     }
 }
 

@@ -22,6 +22,7 @@ mod device;
 mod names;
 mod place;
 mod query;
+mod room;
 mod sweeper;
 
 use alloc::boxed::Box;

@@ -45,7 +45,7 @@ impl Core {
         }
         let name = WideString::from_units(NtPath::from_volume_path(path).utf16())?;
         let device = VolumeHandle::open(passive, &name, OpenFor::Identity)?.device(passive)?;
-        if !DISK_TYPES.contains(&device.device_type) {
+        if !DISK_TYPES.contains(&device.device_type) || !device.is_device_itself {
             return Err(VckError::NotAVolume);
         }
         let found = self.filters.find(|filter| filter.physical.address() == device.address);

@@ -1,14 +1,15 @@
 //! Answers and commands of the control plane about bound volumes.
 
+use alloc::string::String;
 use core::fmt::Write;
 
-use vck_common::{VckError, VckResult};
+use vck_common::{Geometry, VckError, VckResult};
 
-use super::bound::{Source, Volume};
+use super::bound::Source;
 use super::sweeper::Order;
-use super::{Core, FilterDevice};
+use super::{Core, FilterDevice, owned_text};
 use crate::engine::{Command, Progress, State};
-use crate::nt::{Held, KVec, Passive, Shared};
+use crate::nt::{Held, KVec, Passive};
 
 /// The text of a sweep error, cut to what fits.
 pub struct ErrorText {
@@ -46,10 +47,14 @@ impl Write for ErrorText {
     }
 }
 
-/// A bound volume and the state of its conversion.
+/// A bound volume and the state of its conversion. A copy: it keeps neither the volume nor its keys.
 pub struct VolumeSnapshot {
-    /// The volume.
-    pub volume: Shared<Volume>,
+    /// The name under which it was prepared.
+    pub name: String,
+    /// How it came to be attached.
+    pub source: Source,
+    /// Sizes and positions.
+    pub geometry: Geometry,
     /// Its conversion; a provisional one is idle at 0.
     pub progress: Progress,
     /// Whether the filter sits below the file system.
@@ -61,8 +66,8 @@ const FILE_SYSTEM_DEVICE: u32 = 0x08;
 
 impl VolumeSnapshot {
     /// The filter's volume, if it is bound.
-    fn of(filter: &Held<FilterDevice>) -> Option<Self> {
-        let volume = filter.volume()?;
+    fn of(filter: &Held<FilterDevice>) -> VckResult<Option<Self>> {
+        let Some(volume) = filter.volume() else { return Ok(None) };
         let idle = Progress {
             state: State::Idle,
             boundary: vck_common::DataSector::ZERO,
@@ -71,38 +76,42 @@ impl VolumeSnapshot {
         };
         let progress = volume.cipher_side.as_ref().map_or(idle, |side| side.sweeper.progress());
         let filter_below_file_system = filter.device().lower().device_type() != FILE_SYSTEM_DEVICE;
-        Some(Self { volume, progress, filter_below_file_system })
+        let (name, source, geometry) = (owned_text(&volume.name)?, volume.source, volume.geometry);
+        Ok(Some(Self { name, source, geometry, progress, filter_below_file_system }))
     }
 }
 
 impl Core {
     /// The volume known under `path`, without opening anything. For callers who may not make the driver open things.
-    pub fn snapshot_by_name(&self, path: &str) -> Option<VolumeSnapshot> {
-        self.filter_by_name(path).as_ref().and_then(VolumeSnapshot::of)
+    pub fn snapshot_by_name(&self, path: &str) -> VckResult<VolumeSnapshot> {
+        let filter = self.filter_by_name(path).ok_or(VckError::NotAttached)?;
+        VolumeSnapshot::of(&filter)?.ok_or(VckError::NotAttached)
     }
 
     /// The volume that `path` leads to. Errors: [`VckError::NotAttached`], also for paths that lead nowhere.
     pub fn snapshot(&self, passive: Passive, path: &str) -> VckResult<VolumeSnapshot> {
         let filter = self.filter_by_path(passive, path).map_err(|_| VckError::NotAttached)?;
-        VolumeSnapshot::of(&filter).ok_or(VckError::NotAttached)
+        VolumeSnapshot::of(&filter)?.ok_or(VckError::NotAttached)
     }
 
     /// Every bound volume, ascending by the bytes of its name.
     pub fn snapshots(&self) -> VckResult<KVec<VolumeSnapshot>> {
         let mut all = KVec::new();
         for index in 0..self.filters.len() {
-            if let Some(snapshot) = self.filters.nth(index).as_ref().and_then(VolumeSnapshot::of) {
+            let Some(filter) = self.filters.nth(index) else { break };
+            if let Some(snapshot) = VolumeSnapshot::of(&filter)? {
                 all.try_push(snapshot)?;
             }
         }
-        all.sort_unstable_by(|a, b| a.volume.name.as_bytes().cmp(b.volume.name.as_bytes()));
+        all.sort_unstable_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
         Ok(all)
     }
 
     /// Runs a conversion command. Errors: [`VckError::NotAttached`], [`VckError::WrongState`] on a volume without key, or the
     /// command's own.
     pub fn convert(&self, passive: Passive, path: &str, command: Command) -> VckResult<()> {
-        let volume = self.snapshot(passive, path)?.volume;
+        let filter = self.filter_by_path(passive, path).map_err(|_| VckError::NotAttached)?;
+        let volume = filter.volume().ok_or(VckError::NotAttached)?;
         let side = volume.cipher_side.as_ref();
         let side = side.ok_or(VckError::WrongState("the volume is prepared but has no key yet: attach it first"))?;
         side.sweeper.order(passive, Order::Run(command))
@@ -110,9 +119,10 @@ impl Core {
 
     /// PAUSE_OS_VOLUME: pauses the conversion of every OS volume.
     pub fn pause_os_volumes(&self, passive: Passive) -> VckResult<()> {
-        for snapshot in self.snapshots()?.iter() {
-            if snapshot.volume.source == Source::OsVolume
-                && let Some(side) = &snapshot.volume.cipher_side
+        for index in 0..self.filters.len() {
+            let Some(volume) = self.filters.nth(index).and_then(|filter| filter.volume()) else { continue };
+            if volume.source == Source::OsVolume
+                && let Some(side) = &volume.cipher_side
             {
                 side.sweeper.order(passive, Order::Run(Command::Pause))?;
             }

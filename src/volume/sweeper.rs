@@ -41,6 +41,7 @@ pub struct Sweeper {
     progress: SpinLock<Progress>,
     threads: SpinLock<Threads>,
     reserve_ends: AtomicBool,
+    only_copy: AtomicBool,
 }
 
 #[derive(Default)]
@@ -74,6 +75,7 @@ impl Sweeper {
             progress: SpinLock::new(Progress { state: State::Idle, boundary, total, error: None }),
             threads: SpinLock::new(Threads::default()),
             reserve_ends: AtomicBool::new(false),
+            only_copy: AtomicBool::new(false),
         })
     }
 
@@ -82,17 +84,27 @@ impl Sweeper {
         self.progress.with(|progress| *progress)
     }
 
+    /// Whether a zone's only good copy is in the sweep's memory.
+    pub(super) fn holds_only_copy(&self) -> bool {
+        self.only_copy.load(Ordering::Acquire)
+    }
+
     /// Gives an order and waits until the sweep thread has carried it out.
     pub(super) fn order(&self, passive: Passive, order: Order) -> VckResult<()> {
         self.orders.with(passive, |()| {
             if self.threads.with(|threads| threads.sweep.is_none()) {
                 return Err(VckError::WrongState("the volume is being released"));
             }
-            self.order.with(|slot| *slot = Some(order));
-            self.work.set();
-            self.answered.wait(passive);
-            self.result.with(Option::take).unwrap_or(Ok(()))
+            self.put(passive, order)
         })
+    }
+
+    /// Hands an order to the living sweep thread and waits for the answer. Under `orders`.
+    fn put(&self, passive: Passive, order: Order) -> VckResult<()> {
+        self.order.with(|slot| *slot = Some(order));
+        self.work.set();
+        self.answered.wait(passive);
+        self.result.with(Option::take).unwrap_or(Ok(()))
     }
 
     /// Starts both threads. On error none is left running.
@@ -140,12 +152,14 @@ impl Sweeper {
         if let Some(thread) = reserve {
             thread.join(passive);
         }
-        // An error means that there is no thread any more.
-        let _ = self.order(passive, Order::End);
-        let sweep = self.threads.with(|threads| threads.sweep.take());
-        if let Some(thread) = sweep {
-            thread.join(passive);
-        }
+        // Taken and ended under one hold of the mutex: an order that comes later finds no thread and is refused.
+        self.orders.with(passive, |()| {
+            if let Some(thread) = self.threads.with(|threads| threads.sweep.take()) {
+                // Ending cannot fail.
+                let _ = self.put(passive, Order::End);
+                thread.join(passive);
+            }
+        });
     }
 }
 
@@ -208,10 +222,9 @@ impl SweepThread<'_> {
 
     fn obey(order: Order, sweep: &mut Sweep, parts: &Parts<'_>, halted: &mut bool) -> VckResult<()> {
         match order {
-            Order::Run(command) => {
-                *halted = false;
-                sweep.command(parts, command)
-            }
+            Order::Run(Command::Pause) => sweep.command(parts, Command::Pause),
+            Order::Run(_) if *halted => Err(VckError::WrongState("the device is being stopped or removed")),
+            Order::Run(command) => sweep.command(parts, command),
             Order::Halt => {
                 *halted = true;
                 sweep.settle(parts);
@@ -231,6 +244,7 @@ impl SweepThread<'_> {
     fn publish(&self, sweep: &Sweep) {
         let snapshot = sweep.snapshot();
         self.side.sweeper.progress.with(|progress| *progress = snapshot);
+        self.side.sweeper.only_copy.store(sweep.fenced().is_some(), Ordering::Release);
     }
 }
 

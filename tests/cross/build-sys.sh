@@ -7,7 +7,7 @@
 
 prepare
 say "building"
-cross_cargo build --release --quiet -p vck-sample-driver
+cross_cargo rustc --release --quiet -p vck-sample-driver --lib --crate-type cdylib
 
 out=$cache/build/$target/release
 name=vck-sample-driver

@@ -2,10 +2,7 @@
 
 #![no_std]
 #![deny(unsafe_code)]
-
-extern crate alloc;
-
-use alloc::boxed::Box;
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_macros))]
 
 use vck_common::jvck::JvckMetadataStore;
 use vck_common::{VckResult, XtsVolumeCipher};
@@ -15,9 +12,7 @@ use vck_windrv::nt::try_box;
 use vck_windrv::provider::{AdministratorsOnly, AttachContext, IoConfig, VolumeProvider};
 
 /// Opens volumes by their JVCK metadata.
-struct JvckProvider {
-    _private: u8,
-}
+struct JvckProvider;
 
 impl VolumeProvider for JvckProvider {
     fn on_attach(&self, context: &AttachContext<'_>) -> VckResult<IoConfig> {
@@ -35,8 +30,8 @@ impl VolumeProvider for JvckProvider {
 
 fn product() -> VckResult<Product> {
     Ok(Product {
-        provider: try_box(JvckProvider { _private: 0 })?,
-        authorization: Box::new(AdministratorsOnly),
+        provider: try_box(JvckProvider)?,
+        authorization: try_box(AdministratorsOnly)?,
         control: ControlNames::default(),
     })
 }
