@@ -3,6 +3,7 @@
 //! [`Bench`] is one machine with one volume; the wire messages go through the same encoders that clients use.
 
 mod bench;
+pub mod campaign;
 mod client;
 mod footprint;
 mod keys;
