@@ -3,10 +3,9 @@
 #![deny(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_macros))]
 #![expect(
-    clippy::doc_markdown,
     clippy::missing_errors_doc,
     clippy::must_use_candidate,
-    reason = "the kernel's names are prose here, errors are stated in the sentence that begins with Errors, and the types whose loss matters are must_use"
+    reason = "errors are stated in the sentence that begins with Errors, and the types whose loss matters are must_use"
 )]
 
 extern crate alloc;

@@ -5,6 +5,7 @@
 //! # Ownership
 //! Everything is allocated and freed here. A request is ours again when its completion routine has run, because that keeps it.
 
+#![cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "the kernel's names, as a driver sees them"))]
 #![expect(
     clippy::multiple_unsafe_ops_per_block,
     reason = "a raw request is a run of kernel calls under one contract: everything named in them is made in `run`"
@@ -121,7 +122,7 @@ const TAG: u32 = u32::from_le_bytes(*b"Rawt");
 /// Room around every buffer, so that an MDL may also say more than the request.
 const SPARE: usize = 8192;
 /// The longest buffer that is really there; longer requests must be refused for their range.
-const LONGEST: u32 = 4 << 20;
+const LONGEST: u32 = 2 << 20;
 
 fn run(name: &[u16], request: &RawIo) -> Option<RawReply> {
     let bytes = u16::try_from(name.len() * 2).ok()?;
