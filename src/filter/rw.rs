@@ -11,7 +11,7 @@
 //!
 //! # Invariants
 //! A request that is inside the gate leaves it exactly once, with the extent that its own stack location states, and leaves
-//! the mode after that. The boundary it is classified with is stable until then ([`crate::sync::gate`]).
+//! the mode after that. The boundary it is classified with is stable until then (see the module text of `sync/gate.rs`).
 
 use alloc::boxed::Box;
 

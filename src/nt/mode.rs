@@ -1,7 +1,7 @@
 //! A shared value that requests use while it may be exchanged under them: the mode of a filter.
 //!
 //! # Invariants
-//! * `modes[p]` is the mode of the live epoch of parity `p` ([`crate::sync::epoch`]). It is written only while no request is in an
+//! * `modes[p]` is the mode of the live epoch of parity `p` (see [`crate::sync::Epochs`]). It is written only while no request is in an
 //!   epoch of that parity: before `advance` opens it, and after it has drained.
 //! * A [`Stay`] is the ticket of one request; its lowest bit is the parity of the epoch that it entered.
 //!
