@@ -163,6 +163,12 @@ impl Kernel {
     /// The thread's body returned.
     pub(crate) fn thread_ended(&self, thread: &ThreadState, index: usize) {
         self.stack_high_water.fetch_max(thread.stack_high_water(), Ordering::Relaxed);
+        // The kernel's own reference goes first: whoever sees the thread ended and gives back the last other one has
+        // nothing of it left.
+        let object = thread.object().expose_provenance();
+        if self.threads().contains_key(&object) {
+            self.object_dereference(object);
+        }
         let mut sched = self.sched.lock();
         if thread.irql() >= 2 {
             sched.raised = sched.raised.saturating_sub(1);
@@ -173,10 +179,6 @@ impl Kernel {
         self.wake(Kernel::thread_key(thread.id()));
         // For drivers that wait for the thread object.
         thread.signal_end();
-        let object = thread.object().expose_provenance();
         self.wake(object);
-        if self.threads().contains_key(&object) {
-            self.object_dereference(object);
-        }
     }
 }

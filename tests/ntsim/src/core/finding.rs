@@ -23,6 +23,8 @@ rules! {
     IrqlTooLow,
     /// A thread waited, or would have had to wait, at raised IRQL.
     WaitAtRaisedIrql,
+    /// A power dispatch routine waited: Windows may call it at `DISPATCH_LEVEL`, and the waker may be asleep.
+    WaitInPowerDispatch,
     /// A callback returned at another IRQL than it was entered at.
     IrqlChangedOnReturn,
     /// A lock was taken by the thread that already holds it.

@@ -1,7 +1,7 @@
 //! What both schedulers share: threads, who waits for what, timers.
 //!
 //! A wait is: register under the keys, ask `ready`, park, ask again. Whoever changes the state that `ready` looks at
-//! changes it first and calls [`Kernel::wake`] afterwards, so a wake-up cannot be lost.
+//! changes it first and calls [`Kernel::wake`](crate::core::Kernel::wake) afterwards, so a wake-up cannot be lost.
 //!
 //! # Ordering
 //! The `SchedState` mutex is innermost: nothing is called while it is held.

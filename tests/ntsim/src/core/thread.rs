@@ -67,6 +67,8 @@ pub struct ThreadState {
     irql: AtomicU8,
     critical_depth: AtomicU32,
     guarded_depth: AtomicU32,
+    /// Power dispatch routines of drivers that the thread is in.
+    pub(crate) power_depth: AtomicU32,
     pub(crate) stack: StackModel,
     pub(crate) held: Mutex<Vec<HeldLock>>,
     saved: Mutex<Vec<SavedState>>,
@@ -91,6 +93,7 @@ impl ThreadState {
             irql: AtomicU8::new(irql),
             critical_depth: AtomicU32::new(0),
             guarded_depth: AtomicU32::new(0),
+            power_depth: AtomicU32::new(0),
             stack,
             held: Mutex::new(Vec::new()),
             saved: Mutex::new(Vec::new()),

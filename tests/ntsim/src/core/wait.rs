@@ -129,6 +129,9 @@ impl Kernel {
         if self.irql() >= DISPATCH_LEVEL {
             self.finding(Rule::WaitAtRaisedIrql, format!("waits for {reason} at IRQL {}", self.irql()));
         }
+        if tls::with_thread(|thread| thread.power_depth.load(Ordering::Relaxed)).unwrap_or(0) > 0 {
+            self.finding(Rule::WaitInPowerDispatch, format!("waits for {reason} in a power dispatch routine"));
+        }
         self.block_at_any_irql(keys, deadline, reason, ready)
     }
 

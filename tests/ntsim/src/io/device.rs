@@ -4,6 +4,7 @@ use super::lock;
 use crate::abi::io::view::{Device, Driver, Vpb};
 use crate::abi::*;
 use crate::core::{Kernel, Rule};
+use crate::host::page_heap;
 use crate::ob::handles::ObjectKind;
 use crate::ob::namespace::{Entry, NameError};
 use crate::ob::security::SecurityDescriptor;
@@ -262,7 +263,19 @@ impl Kernel {
         if self.shutdown_registered(device) {
             self.finding(Rule::ResourceLeak, "a device is deleted that is registered for shutdown".to_owned());
         }
+        // Others may keep the object a little longer; the driver that deleted it has no business there any more.
+        let bytes = self.device_record(device, |record| record.bytes).unwrap_or(0);
+        page_heap::protect(device.addr(), bytes, false);
         self.device_destroy(device);
+    }
+
+    /// Whether an address lies in a device that its driver has deleted.
+    pub(crate) fn is_deleted_device(&self, address: usize) -> bool {
+        let devices = lock(&self.io.devices);
+        let hit = |(start, record): (&usize, &DeviceRecord)| {
+            record.deleted && (*start..*start + record.bytes).contains(&address)
+        };
+        devices.map.iter().any(hit)
     }
 
     /// Takes a device out of the world; its memory goes with the last reference.

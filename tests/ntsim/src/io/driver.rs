@@ -137,6 +137,12 @@ impl Kernel {
         if !left.is_empty() {
             self.finding(Rule::ResourceLeak, format!("{} devices outlived DriverUnload", left.len()));
         }
+        if !lock(&self.io.drivers).iter().enumerate().any(|(at, record)| record.loaded && at != id.0) {
+            let open = self.open_requests();
+            if !open.is_empty() {
+                self.finding(Rule::IrpNeverCompleted, format!("still open at DriverUnload: {}", open.join("; ")));
+            }
+        }
         let irps = self.driver_irps();
         if irps > 0 {
             self.finding(Rule::ResourceLeak, format!("{irps} IRPs from IoAllocateIrp outlived DriverUnload"));

@@ -148,7 +148,7 @@ impl Kernel {
             () if in_flight => {
                 (Rule::IrpTouchedAfterPass, "an IRP was touched that the driver does not own".to_owned())
             }
-            () if self.io.arena.is_freed(address) => {
+            () if self.io.arena.is_freed(address) || self.is_deleted_device(address) => {
                 (Rule::UseAfterFree, "a kernel object was touched after its end: an IRP, an MDL, a device".to_owned())
             }
             () => (Rule::UnmappedAccess, "pages of a request were touched without a mapping".to_owned()),
@@ -312,6 +312,12 @@ impl Kernel {
     /// Number of live IRPs that drivers allocated.
     pub(crate) fn driver_irps(&self) -> usize {
         lock(&self.io.irps).live.values().filter(|record| matches!(record.maker, Maker::Driver)).count()
+    }
+
+    /// Numbers of the requests that drivers' devices have not completed.
+    pub(crate) fn open_frames(&self) -> Vec<u64> {
+        let irps = lock(&self.io.irps);
+        irps.frames.iter().filter(|(_, frame)| frame.completed.is_none()).map(|(id, _)| *id).collect()
     }
 
     /// One line for each request that somebody has not completed.

@@ -77,7 +77,7 @@ impl Ticket {
 }
 
 /// Majors that may be dispatched at raised IRQL in hostile mode.
-const HOSTILE: [u32; 2] = [IRP_MJ_READ, IRP_MJ_WRITE];
+const HOSTILE: [u32; 3] = [IRP_MJ_READ, IRP_MJ_WRITE, IRP_MJ_POWER];
 
 impl Kernel {
     /// Makes the IRP and sends it.

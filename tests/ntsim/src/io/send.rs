@@ -6,6 +6,7 @@ use crate::abi::io::callbacks;
 use crate::abi::io::view::{Device, Driver, Irp};
 use crate::abi::*;
 use crate::core::{Kernel, Rule};
+use std::sync::atomic::Ordering;
 
 /// Requests that a driver must not send down above `APC_LEVEL`: whoever answers them may have to wait.
 const PATIENT: [u32; 6] =
@@ -61,7 +62,11 @@ impl Kernel {
         }
         self.irp_owned_by_driver(irp, true);
         lock(&self.io.devices).count_dispatch(device, major);
-        match callbacks::dispatch(self, Driver::at(device.driver() as usize), major, device, irp) {
+        let power = u32::from(u32::from(major) == IRP_MJ_POWER);
+        self.with_thread(|thread| thread.power_depth.fetch_add(power, Ordering::Relaxed));
+        let answer = callbacks::dispatch(self, Driver::at(device.driver() as usize), major, device, irp);
+        self.with_thread(|thread| thread.power_depth.fetch_sub(power, Ordering::Relaxed));
+        match answer {
             Some(status) => status,
             None => self.complete_with(irp, STATUS_INVALID_DEVICE_REQUEST, 0),
         }

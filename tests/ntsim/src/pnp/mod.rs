@@ -282,6 +282,16 @@ impl Kernel {
         reply
     }
 
+    /// Sends a power request to the top of a volume's stack.
+    fn power(&self, node: usize, minor: u32, parameters: [u64; 4]) -> Reply {
+        let Some(pdo) = self.node_pdo(node) else { return Reply { status: STATUS_NO_SUCH_DEVICE, information: 0 } };
+        let mut request = Request::new(self.device_top(pdo), IRP_MJ_POWER);
+        request.minor = u8::try_from(minor).unwrap_or(u8::MAX);
+        request.parameters = parameters;
+        request.initial = STATUS_NOT_SUPPORTED;
+        self.request(&request)
+    }
+
     /// `PnP` at the bottom of the stack.
     pub(crate) fn volume_pnp(&self, node: usize, irp: Irp) -> NTSTATUS {
         let minor = u32::from(irp.stack().minor());

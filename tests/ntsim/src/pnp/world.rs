@@ -118,6 +118,12 @@ impl World {
         reply.map_or_else(|status| (status, 0), |reply| (reply.status, reply.information))
     }
 
+    /// Sends a power request to the top of the stack, at `DISPATCH_LEVEL` in hostile worlds; its status.
+    #[must_use]
+    pub fn power_minor(&self, volume: VolumeId, minor: u32, parameters: [u64; 4]) -> NTSTATUS {
+        self.pnp_call(move |k| Ok(k.power(volume.0, minor, parameters).status)).unwrap_or_else(|status| status)
+    }
+
     /// Grows or shrinks a volume without any request.
     pub fn resize(&self, volume: VolumeId, length: u64) {
         self.kernel().node_resize(volume.0, length);

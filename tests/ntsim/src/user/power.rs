@@ -1,12 +1,13 @@
 //! Shutdown and power cut.
 
 use crate::abi::*;
-use crate::core::{Kernel, ThreadKind, World};
+use crate::core::{Kernel, Rule, SchedulerKind, ThreadKind, Time, World};
 use crate::io::lock;
 use crate::io::request::Request;
 use crate::io::{Observation, Side};
 use crate::storage::{Disk, Survivors};
 use std::sync::Arc;
+use std::time::Duration;
 
 impl Kernel {
     /// `IRP_MJ_SHUTDOWN` to the registered devices, the newest first; file systems write back; the last chance.
@@ -32,8 +33,27 @@ impl World {
     /// Shuts the machine down, up to where power would be taken: SHUTDOWN to registered devices, file systems write
     /// back, last-chance SHUTDOWN. Everything keeps working afterwards: late writes are part of the order. Sending
     /// the S5 power requests is left out.
+    ///
+    /// Requests that are under way then must come to an end; one that has not after a minute of the world's time (five
+    /// seconds under the parallel scheduler) is a finding.
     pub fn shutdown(&self) {
         self.inside("shutdown", ThreadKind::System, Kernel::shutdown_all);
+        let kernel = self.kernel();
+        let asked = kernel.open_frames();
+        let patience = match self.scheduler() {
+            SchedulerKind::Deterministic => Duration::from_mins(1),
+            SchedulerKind::Parallel => Duration::from_secs(5),
+        };
+        let end = kernel.now().after(Time::units(patience));
+        let left = || kernel.open_frames().iter().any(|frame| asked.contains(frame));
+        if left() {
+            kernel.at(end, || ());
+            self.run_until(|| !left() || kernel.now() >= end);
+        }
+        if left() && kernel.findings().is_empty() {
+            let text = format!("still open at shutdown: {}", kernel.open_requests().join("; "));
+            kernel.report(Rule::IrpNeverCompleted, text);
+        }
     }
 
     /// The power goes: drivers vanish with no teardown, and each disk keeps what its cache happens to keep. The disks
