@@ -179,7 +179,7 @@ impl Commander {
                     Ok(_) => self.shared.fail("a wrong key was accepted"),
                 }
             }
-            2 if life.ever_started => self.prepare_again(client, path, &[NtStatus::OBJECTID_EXISTS]),
+            2 if life.rewritten => self.prepare_again(client, path, &[NtStatus::OBJECTID_EXISTS]),
             _ => self.attach(client, path),
         }
     }
@@ -291,6 +291,7 @@ impl Commander {
         let mut state = self.shared.lock();
         match started {
             Ok(()) => {
+                state.life.rewritten = true;
                 state.life.running = Some(to_cipher);
                 state.life.undisturbed = undisturbed;
                 state.coverage.turns += u64::from(turned && status.boundary > 0 && status.boundary < status.total);

@@ -1,6 +1,7 @@
 //! The machine of a seed, and what happens to it from outside: removal, stops, shortages, faults, power cuts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use vck_common::jvck::JvckMetadataStore;
 use vck_common::memory_io::MemoryIo;
@@ -12,7 +13,7 @@ use vck_ntsim::storage::{Disk, DiskConfig, DiskOp, Fault, FaultEffect, Survivors
 use vck_ntsim::user::{Access, Share, Token};
 use vck_ntsim::{ThreadId, World};
 
-use super::command::Commander;
+use super::command::{Commander, status_of};
 use super::file::Dirty;
 use super::plan::Plan;
 use super::shared::{HOST, Life, Shared};
@@ -291,13 +292,21 @@ impl Host {
 
     fn event_done(&mut self, what: u64, quiet: bool) {
         self.shared.operation(HOST, what, 0, 0);
-        self.shared.lock().quiet -= u64::from(quiet);
+        let mut state = self.shared.lock();
+        state.quiet -= u64::from(quiet);
+        state.evicting = false;
     }
 
     fn quieten(&mut self, over: &dyn Fn() -> bool) -> Outcome {
         self.shared.lock().quiet += 1;
         let shared = Arc::clone(&self.shared);
         self.until("quiet", || shared.lock().sessions == 0 || over())
+    }
+
+    /// Nobody has the volume open, and nobody opens it until the event is over.
+    fn evict(&mut self, over: &dyn Fn() -> bool) -> Outcome {
+        self.shared.lock().evicting = true;
+        self.quieten(over)
     }
 
     fn take_write_back(&mut self, over: &dyn Fn() -> bool) -> Outcome {
@@ -316,12 +325,9 @@ impl Host {
 
     /// The volume is removed after a question, sometimes with requests of closed handles under way, and comes back.
     fn removal(&mut self, over: &dyn Fn() -> bool) -> Outcome {
-        let held = self.rng.chance(2, 3);
-        if held {
-            self.hold(over)?;
-            self.shared.lock().hasty = true;
-        }
-        self.quieten(over)?;
+        self.hold(over)?;
+        self.shared.lock().hasty = true;
+        self.evict(over)?;
         self.take_write_back(over)?;
         let pending = {
             let mut state = self.shared.lock();
@@ -335,24 +341,12 @@ impl Host {
             state.hasty = false;
             state.hold = false;
         }
-        match removed {
-            Ok(()) => {
-                let coverage = &mut self.shared.lock().coverage;
-                coverage.removals += 1;
-                coverage.removals_pending += u64::from(pending);
-            }
-            // A command has the volume locked.
-            Err(status) if status == NtStatus::ACCESS_DENIED.0 => {
-                let mut state = self.shared.lock();
-                state.dying = false;
-                state.coverage.queries_refused += 1;
-                drop(state);
-                self.event_done(10, true);
-                return Ok(());
-            }
-            refused => self.answer("REMOVE", refused)?,
+        self.answer("REMOVE", removed)?;
+        {
+            let coverage = &mut self.shared.lock().coverage;
+            coverage.removals += 1;
+            coverage.removals_pending += u64::from(pending);
         }
-        self.check()?;
         self.come_back()?;
         self.event_done(10, true);
         Ok(())
@@ -405,7 +399,7 @@ impl Host {
         let world = &self.machine.world;
         self.answer("SURPRISE_REMOVAL", world.surprise_remove(volume))?;
         // REMOVE comes when the last handle is closed.
-        self.quieten(over)?;
+        self.evict(over)?;
         self.answer("REMOVE", self.machine.world.remove(volume))?;
         self.come_back()?;
         self.shared.lock().hold = false;
@@ -504,7 +498,7 @@ impl Host {
             let to_cipher = self.rng.chance(1, 3);
             let started = if to_cipher { client.encrypt(&path) } else { client.decrypt(&path) };
             started.map_err(fail("START"))?;
-            let state = client.wait_until_idle(&path).map_err(fail("GET_PROGRESS"))?;
+            let state = self.wait_until_idle(&client, &path)?;
             let boundary = client.status(&path).map_err(fail("GET_STATUS"))?.boundary;
             let expected = if to_cipher { self.shared.plan.data_sectors } else { 0 };
             if (state, boundary) != (0, expected) {
@@ -519,6 +513,17 @@ impl Host {
             client.detach(&path).map_err(fail("DETACH"))?;
         }
         Ok(())
+    }
+
+    fn wait_until_idle(&self, client: &Client<'_>, path: &str) -> Outcome<i32> {
+        loop {
+            let status = status_of(client, path).map_err(|failure| format!("GET_STATUS, at the end: {failure:?}"))?;
+            if !matches!(status.state, 1 | 2) {
+                return Ok(status.state);
+            }
+            self.machine.world.run_for(Duration::from_millis(5));
+            self.check()?;
+        }
     }
 
     /// Every data sector of the disk against the model; the boundary and a digest of the data.

@@ -46,6 +46,8 @@ pub(super) struct Life {
     pub(super) provisional: bool,
     /// A conversion has been asked for at some time: the raw volume is not the programs' any more.
     pub(super) ever_started: bool,
+    /// A START has succeeded, so the metadata is not the block of the prepare any more.
+    pub(super) rewritten: bool,
     /// What the last START asked for, until its end is seen: true for ciphertext.
     pub(super) running: Option<bool>,
     /// Value of `State::disturbances` at that START.
@@ -99,6 +101,8 @@ pub(super) struct State {
     pub(super) dying: bool,
     /// Those who want the volume closed.
     pub(super) quiet: u64,
+    /// The volume is about to be removed: nobody opens it any more, as after a question that the file system granted.
+    pub(super) evicting: bool,
     /// Programs with pending requests may close their handles without waiting.
     pub(super) hasty: bool,
     /// No new commands.
@@ -149,6 +153,7 @@ impl Shared {
             generation: 0,
             dying: false,
             quiet: 0,
+            evicting: false,
             hasty: false,
             hold: false,
             commanding: false,

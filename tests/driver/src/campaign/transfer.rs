@@ -56,11 +56,11 @@ impl Program {
 
     /// Opens the volume if what is seen there is what the model knows: attached, or never converted.
     pub(super) fn open(&mut self, access: Access) -> Option<Session> {
-        let (path, attached) = {
+        let (path, attached, evicting) = {
             let state = self.shared.lock();
-            (state.path.clone(), state.life.attached)
+            (state.path.clone(), state.life.attached, state.evicting)
         };
-        let session = if self.shared.is_ours(attached) { self.try_open(&path, access) } else { None };
+        let session = if self.shared.is_ours(attached) && !evicting { self.try_open(&path, access) } else { None };
         if session.is_none() {
             sleep(10_000 + self.rng.below(20_000));
         }
