@@ -96,7 +96,7 @@ impl DeviceRole for ControlDevice {
 fn control(passive: Passive, device: &ControlDevice, irp: Irp) -> Disposition {
     let mut irp = irp;
     let result = on_large_stack(passive, || serve(passive, device, &mut irp));
-    match result {
+    match result.flatten() {
         Ok(length) => irp.complete(NtStatus::SUCCESS, length),
         Err(error) => {
             log::info!("control {:#010x} refused: {error}", irp.request().control().code);

@@ -2,6 +2,8 @@
 
 use core::ptr;
 
+use vck_common::{VckError, VckResult};
+
 use super::irql::Passive;
 use super::sys;
 
@@ -13,8 +15,11 @@ struct Call<F, R> {
     result: Option<R>,
 }
 
-/// Runs `body` on an expanded stack, or on the current one if the kernel cannot expand it.
-pub fn on_large_stack<F: FnOnce() -> R, R>(_: Passive, body: F) -> R {
+/// Runs `body` with [`LARGE`] bytes of stack.
+///
+/// Errors: [`VckError::NoMemory`] if the kernel cannot expand the stack; `body` has not run. What is left of the current
+/// stack is no way out: whoever sent the request may have used most of it.
+pub fn on_large_stack<F: FnOnce() -> R, R>(_: Passive, body: F) -> VckResult<R> {
     let mut call = Call { body: Some(body), result: None };
     // SAFETY: PASSIVE_LEVEL, Wait allowed; `call` outlives the routine, which runs before this returns or not at all.
     let _ = unsafe {
@@ -27,8 +32,8 @@ pub fn on_large_stack<F: FnOnce() -> R, R>(_: Passive, body: F) -> R {
         )
     };
     match (call.result, call.body) {
-        (Some(result), _) => result,
-        (None, Some(body)) => body(),
+        (Some(result), _) => Ok(result),
+        (None, Some(_)) => Err(VckError::NoMemory),
         // Taken but without result: the routine did not return, and neither does this.
         (None, None) => super::fatal(super::Fatal::Callout, 0),
     }

@@ -1,6 +1,10 @@
-//! The random scenario in its short form, that a seed replays identically, and that a wrong driver is found out.
+//! The random scenario in its short form, that a seed replays identically, that a wrong driver is found out, and what
+//! seeds have found.
 
+use vck_common::NtStatus;
+use vck_common::jvck::JvckMetadataOptions;
 use vck_driver_tests::campaign::{Coverage, run_seed, run_seed_with};
+use vck_driver_tests::{Bench, Failure, Setup, VMK};
 
 /// Seeds of the short form: a few for each kind of world.
 const SEEDS: std::ops::RangeInclusive<u64> = 1..=24;
@@ -133,4 +137,22 @@ fn ciphertext_handed_up_is_found_by_the_model() {
     let text = (1..=8).find_map(|seed| run_seed_with(seed, 150, wrong::large_reads::DriverEntry).err());
     let text = text.expect("eight seeds do not read ciphertext unnoticed");
     assert!(text.contains("holds version None") || text.contains("neither plaintext nor ciphertext"), "{text}");
+}
+
+/// Found by seed 138: a control ran on what its sender had left of the kernel stack when there was no memory for a
+/// larger one, and overran it.
+#[test]
+fn a_control_without_memory_for_its_stack_is_refused() {
+    let bench = Bench::boot(Setup { hostile: true, ..Setup::default() });
+    let (path, client) = (bench.path(), bench.client());
+    let prepare = || client.prepare(&path, JvckMetadataOptions::default(), &VMK, &bench.block());
+    let before = bench.image();
+    bench.world.fail_allocation(1);
+    assert_eq!(prepare(), Err(Failure(NtStatus::INSUFFICIENT_RESOURCES)));
+    bench.world.assert_clean();
+    assert!(bench.image() == before, "nothing was written");
+    prepare().expect("prepares with memory");
+    client.detach(&path).expect("detaches");
+    drop(client);
+    bench.tear_down();
 }
