@@ -321,8 +321,9 @@ impl Commander {
     fn detach(&mut self, client: &Client<'_>, path: &str) {
         let quiet = self.rng.chance(1, 2);
         let alone = quiet && self.quieten();
-        let in_use: &[NtStatus] = if alone { &[] } else { &[NtStatus::SHARING_VIOLATION, NtStatus::ACCESS_DENIED] };
         let all = alone && self.rng.chance(1, 6);
+        let strict = alone && !all;
+        let in_use: &[NtStatus] = if strict { &[] } else { &[NtStatus::SHARING_VIOLATION, NtStatus::ACCESS_DENIED] };
         let done =
             self.command(21, "DETACH", in_use, || if all { detach_all(client, path) } else { client.detach(path) });
         let mut state = self.shared.lock();
@@ -332,6 +333,12 @@ impl Commander {
                 state.life.attached = false;
                 state.life.running = None;
                 state.life.provisional = false;
+            }
+            Err((_, excuses)) if all => {
+                let Excuses { removed, faulty, short, stopped } = excuses;
+                if !(removed || faulty || short || stopped) {
+                    state.failure.get_or_insert("DETACH_ALL left a volume that nobody uses".to_owned());
+                }
             }
             Err((NtStatus::SHARING_VIOLATION, _)) => state.coverage.detaches_refused += 1,
             Err(_) => {}

@@ -85,7 +85,7 @@ pub(super) struct Run {
     pub(super) trace: u64,
 }
 
-/// How long the host waits for requests to be under way, in units of 100 ns.
+/// How long the host waits for requests to be under way, and how long a shortage lasts, in units of 100 ns.
 const PATIENCE: u64 = 200_000;
 
 type Outcome<T = ()> = Result<T, String>;
@@ -218,6 +218,7 @@ impl Host {
         };
         let every = 1 + self.rng.below(3);
         let world = &self.machine.world;
+        let patience = world.now().after(PATIENCE);
         let (mut last, mut refused) = (world.allocations_made(), 0);
         world.fail_allocation(every);
         let shared = Arc::clone(&self.shared);
@@ -228,7 +229,7 @@ impl Host {
                 last = made;
                 world.fail_allocation(every);
             }
-            shared.lock().coverage.operations >= end || over()
+            shared.lock().coverage.operations >= end || world.now() > patience || over()
         });
         self.shared.lock().coverage.low_memory += refused;
         self.disarm();
