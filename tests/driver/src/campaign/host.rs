@@ -7,7 +7,7 @@ use vck_common::jvck::JvckMetadataStore;
 use vck_common::memory_io::MemoryIo;
 use vck_common::{Lba, NtStatus, SectorCount, SectorSize};
 use vck_ntsim::core::Rng;
-use vck_ntsim::io::{DriverConfig, DriverEntry, DriverId, FilterPosition};
+use vck_ntsim::io::{DriverConfig, DriverId, FilterPosition};
 use vck_ntsim::pnp::{DiskId, VolumeConfig, VolumeId};
 use vck_ntsim::storage::{Disk, DiskConfig, DiskOp, Fault, FaultEffect, Survivors};
 use vck_ntsim::user::{Access, Share, Token};
@@ -19,7 +19,7 @@ use super::plan::Plan;
 use super::shared::{HOST, Life, Shared};
 use super::stamp::{self, Oracle};
 use super::transfer::Program;
-use super::watch;
+use super::{Driver, watch};
 use crate::{Client, KEY1, KEY2, VMK};
 
 /// A world with the driver and the volume in it.
@@ -32,16 +32,19 @@ struct Machine {
 }
 
 impl Machine {
-    fn boot(plan: &Plan, seed: u64, entry: DriverEntry, disk: Disk) -> Result<Self, String> {
+    fn boot(plan: &Plan, seed: u64, driver: Driver, disk: Disk) -> Result<Self, String> {
         let world = World::builder()
             .seed(seed)
             .hostile(plan.hostile)
             .force_pending(plan.force_pending)
             .configure(|config| config.preemption = plan.preemption)
             .build();
-        for secret in [&VMK, &KEY1, &KEY2] {
-            world.watch_secret(secret);
+        if driver.keeps_secrets {
+            for secret in [&VMK, &KEY1, &KEY2] {
+                world.watch_secret(secret);
+            }
         }
+        let entry = driver.entry;
         let config = DriverConfig { service: "VolumeCryptKitSample", entry, filter: FilterPosition::VolumeLower };
         let driver = world.load_driver(config).map_err(|status| format!("the driver does not load: {status:#x}"))?;
         let workers_end = last_thread(&world);
@@ -74,7 +77,7 @@ fn plug(world: &World, plan: &Plan, disk: DiskId) -> Result<VolumeId, String> {
 pub(super) struct Host {
     machine: Machine,
     shared: Arc<Shared>,
-    entry: DriverEntry,
+    driver: Driver,
     rng: Rng,
     boots: u64,
 }
@@ -92,16 +95,16 @@ type Outcome<T = ()> = Result<T, String>;
 
 impl Host {
     /// Runs a seed from the first boot to the last count.
-    pub(super) fn run(plan: Plan, entry: DriverEntry) -> Outcome<Run> {
+    pub(super) fn run(plan: Plan, driver: Driver) -> Outcome<Run> {
         let config = DiskConfig::memory(plan.volume_bytes()).sectors(plan.sector_size, 4096).timing(plan.timing);
         let disk = Disk::new(config).map_err(|error| error.to_string())?;
         write_first(&plan, &disk);
-        let machine = Machine::boot(&plan, plan.seed, entry, disk)?;
+        let machine = Machine::boot(&plan, plan.seed, driver, disk)?;
         let path = machine.world.device_name(machine.volume);
         let rng = Rng::new(plan.seed, 102);
         let ops = plan.ops;
         let shared = Arc::new(Shared::new(plan, path, machine.volume));
-        let host = Self { machine, shared: Arc::clone(&shared), entry, rng, boots: 0 };
+        let host = Self { machine, shared: Arc::clone(&shared), driver, rng, boots: 0 };
         host.scenario(ops).map_err(|text| format!("{text}\n{}", shared.history()))
     }
 
@@ -433,13 +436,11 @@ impl Host {
         self.machine.world.shutdown();
         self.check()?;
         self.flush()?;
-        let Self { machine, shared, entry, rng, boots } = self;
-        let disk = machine.disk;
+        let Self { machine, shared, driver, rng, boots } = self;
         let disks = machine.world.crash(Survivors::Random);
-        let _ = disk;
         let disk = disks.into_iter().next().ok_or("the disk is gone")?;
         let boots = boots + 1;
-        let machine = Machine::boot(&shared.plan, shared.plan.seed ^ (boots << 48), entry, disk)?;
+        let machine = Machine::boot(&shared.plan, shared.plan.seed ^ (boots << 48), driver, disk)?;
         {
             let mut state = shared.lock();
             state.path = machine.world.device_name(machine.volume);
@@ -449,7 +450,7 @@ impl Host {
             state.coverage.reboots += 1;
         }
         shared.operation(HOST, 16, 0, 0);
-        let host = Self { machine, shared, entry, rng, boots };
+        let host = Self { machine, shared, driver, rng, boots };
         host.take_over();
         Ok(host)
     }
