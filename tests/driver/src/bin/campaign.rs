@@ -81,6 +81,12 @@ fn work(options: &Options, progress: &Progress) {
     }
 }
 
+/// Seeds per second since `start`, to one decimal.
+fn rate(seeds: u64, start: Instant) -> String {
+    let tenths = u128::from(seeds) * 10_000 / start.elapsed().as_millis().max(1);
+    format!("{}.{}", tenths / 10, tenths % 10)
+}
+
 fn watch(options: &Options, progress: &Progress, start: Instant) {
     let mut shown = 0;
     loop {
@@ -93,8 +99,7 @@ fn watch(options: &Options, progress: &Progress, start: Instant) {
         let seconds = start.elapsed().as_secs();
         if seconds >= shown + 10 {
             shown = seconds;
-            let rate = done as f64 / start.elapsed().as_secs_f64();
-            println!("{done} of {} seeds, {rate:.1} seeds/s, {seconds} s", options.seeds);
+            println!("{done} of {} seeds, {} seeds/s, {seconds} s", options.seeds, rate(done, start));
         }
     }
 }
@@ -128,8 +133,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     print!("{coverage}");
-    let seconds = start.elapsed().as_secs_f64();
-    println!("{seconds:.1} s, {:.1} seeds/s", options.seeds as f64 / seconds);
+    println!("{:.1} s, {} seeds/s", start.elapsed().as_secs_f64(), rate(options.seeds, start));
     let missing = coverage.missing();
     if !missing.is_empty() {
         println!("never reached: {}", missing.join(", "));

@@ -363,16 +363,11 @@ impl Commander {
             if self.shared.round_over() || self.shared.lock().hold {
                 return;
             }
-            let Some(status) = self.query_quietly(client, path) else { return };
+            let Some(status) = status_of(client, path).ok() else { return };
             self.look(&status);
             if !matches!(status.state, ENCRYPTING | DECRYPTING) {
                 return;
             }
         }
-    }
-
-    /// GET_STATUS that does not count as an operation.
-    fn query_quietly(&mut self, client: &Client<'_>, path: &str) -> Option<Status> {
-        status_of(client, path).ok()
     }
 }

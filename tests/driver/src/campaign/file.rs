@@ -50,7 +50,7 @@ impl Program {
     pub(super) fn file_session(&mut self, dirty: &mut Dirty) {
         // The open file, without which the volume could be locked.
         let Some(session) = self.open(Access::READ) else { return };
-        for _ in 0..1 + self.rng.below(8) {
+        for _ in 0..=self.rng.below(8) {
             if self.shared.round_over() || self.shared.quiet() {
                 break;
             }

@@ -14,13 +14,16 @@
 
 mod command;
 mod coverage;
+mod event;
 mod file;
 mod host;
+mod machine;
 mod model;
 mod plan;
 mod shared;
 mod stamp;
 mod transfer;
+mod verdict;
 mod watch;
 
 use vck_ntsim::io::DriverEntry;

@@ -11,6 +11,7 @@ const MIB: u64 = 1 << 20;
 
 /// The choices of one seed.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Plan {
     pub(super) seed: u64,
     pub(super) sector_size: u32,

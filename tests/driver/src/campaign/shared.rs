@@ -39,6 +39,7 @@ pub(super) struct Live {
 
 /// What the volume is known to be.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Life {
     /// It has metadata.
     pub(super) prepared: bool,
@@ -60,6 +61,7 @@ pub(super) struct Life {
 
 /// What happened around a request, noted when it begins.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Window {
     generation: u64,
     dying: bool,
@@ -73,6 +75,7 @@ pub(super) struct Window {
 
 /// Which failures a request may end with.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Excuses {
     pub(super) removed: bool,
     pub(super) faulty: bool,
@@ -82,6 +85,7 @@ pub(super) struct Excuses {
 }
 
 /// Everything under the lock.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct State {
     pub(super) model: Model,
     pub(super) coverage: Coverage,
@@ -228,7 +232,9 @@ impl Shared {
             state.history.pop_front();
         }
         state.history.push_back(entry);
-        entry.into_iter().for_each(|word| state.mix(word));
+        for word in entry {
+            state.mix(word);
+        }
     }
 
     /// Whether the volume shows programs what the model knows: attached, or never converted.

@@ -70,9 +70,10 @@ impl Program {
     fn try_open(&mut self, path: &str, access: Access) -> Option<Session> {
         self.shared.lock().sessions += 1;
         let async_ = self.rng.chance(2, 3);
-        let opened = match async_ {
-            true => self.user.open_async(path, access, Share::ALL),
-            false => self.user.open(path, access, Share::ALL),
+        let opened = if async_ {
+            self.user.open_async(path, access, Share::ALL)
+        } else {
+            self.user.open(path, access, Share::ALL)
         };
         let session = opened.ok().and_then(|handle| {
             // While the handle is open the volume cannot be detached.
@@ -129,7 +130,7 @@ impl Program {
         if self.rng.chance(1, 4) {
             session.extended = session.handle.fsctl(ALLOW_EXTENDED).is_ok();
         }
-        for _ in 0..1 + self.rng.below(6) {
+        for _ in 0..=self.rng.below(6) {
             if self.shared.round_over() || self.shared.lock().quiet > own_quiet {
                 break;
             }
@@ -145,7 +146,9 @@ impl Program {
             }
         }
         self.close(session);
-        left.into_iter().for_each(|one| self.finish(one));
+        for one in left {
+            self.finish(one);
+        }
     }
 
     /// A range of data sectors: near the boundary, near a bucket's edge, at the end, or anywhere.
@@ -182,7 +185,7 @@ impl Program {
     /// Several requests at once, some of them cancelled. In haste they are given back under way.
     fn batch(&mut self, session: &Session, may_write: bool) -> Vec<Sent> {
         let mut sent = Vec::new();
-        for _ in 0..1 + self.rng.below(4) {
+        for _ in 0..=self.rng.below(4) {
             let write = may_write && self.rng.chance(1, 2);
             if let Some(one) = self.submit(session, write) {
                 sent.push(one);
@@ -223,7 +226,7 @@ impl Program {
         match pending {
             Ok(pending) => Some(Sent { pending, what, live, window, cancelled: false }),
             Err(status) => {
-                self.ended(what, live, status, &[], window, false);
+                self.ended(&what, live, status, &[], window, false);
                 None
             }
         }
@@ -233,7 +236,7 @@ impl Program {
         let Sent { pending, what, live, window, cancelled } = sent;
         let reply = pending.wait();
         let given = usize::try_from(reply.information).unwrap_or(0).min(reply.output.len());
-        self.ended(what, live, reply.status, &reply.output[..given], window, cancelled);
+        self.ended(&what, live, reply.status, &reply.output[..given], window, cancelled);
     }
 
     /// One request through a synchronous handle.
@@ -246,7 +249,7 @@ impl Program {
         if write {
             let (writing, data) = self.shared.lock().model.begin_write(sectors);
             let status = session.handle.write(offset, &data).map_or_else(|status| status, |_| 0);
-            self.ended(What::Write(writing), live, status, &[], window, false);
+            self.ended(&What::Write(writing), live, status, &[], window, false);
         } else {
             let bytes = usize::try_from((sectors.end - sectors.start) * self.sector()).unwrap_or(0);
             let odd = usize::try_from(self.rng.below(8) * 512).unwrap_or(0);
@@ -255,16 +258,16 @@ impl Program {
                 Ok(data) => (0, data),
                 Err(status) => (status, Vec::new()),
             };
-            self.ended(What::Read(reading), live, status, &data, window, false);
+            self.ended(&What::Read(reading), live, status, &data, window, false);
         }
     }
 
     /// Tells the model how a request ended; what must not be is a failure.
-    fn ended(&mut self, what: What, live: u64, status: i32, data: &[u8], window: Window, cancelled: bool) {
+    fn ended(&mut self, what: &What, live: u64, status: i32, data: &[u8], window: Window, cancelled: bool) {
         let excuses = self.shared.excuses(window);
         let mut state = self.shared.lock();
         let seen = state.end_live(live);
-        let (kind, place) = match &what {
+        let (kind, place) = match what {
             What::Read(reading) => (1, reading.sectors.start),
             What::Write(writing) => (2, writing.sectors.start),
         };
@@ -274,7 +277,7 @@ impl Program {
             Some(Ended::Perhaps) if status == NtStatus::IO_DEVICE_ERROR.0 => state.coverage.device_errors += 1,
             _ => {}
         }
-        let wrong = match (ended, &what) {
+        let wrong = match (ended, what) {
             (Some(Ended::Done), What::Read(reading)) => {
                 if seen.is_some_and(|live| live.brought_cipher) {
                     let inline = data.len() <= 16 << 10;
@@ -294,7 +297,7 @@ impl Program {
             (None, _) => Some(format!("ended with {}", NtStatus(status))),
         };
         if let Some(wrong) = wrong {
-            let (name, sectors) = match &what {
+            let (name, sectors) = match what {
                 What::Read(reading) => ("read", reading.sectors.clone()),
                 What::Write(writing) => ("write", writing.sectors.clone()),
             };
@@ -318,9 +321,10 @@ impl Program {
     fn misaligned(&mut self, session: &Session) {
         let window = self.shared.window();
         let sector = self.sector();
-        let (offset, bytes) = match self.rng.chance(1, 2) {
-            true => (self.rng.below(64) * sector + 1 + self.rng.below(sector - 1), sector),
-            false => (self.rng.below(64) * sector, sector + 1 + self.rng.below(sector - 1)),
+        let (offset, bytes) = if self.rng.chance(1, 2) {
+            (self.rng.below(64) * sector + 1 + self.rng.below(sector - 1), sector)
+        } else {
+            (self.rng.below(64) * sector, sector + 1 + self.rng.below(sector - 1))
         };
         let status = session.handle.read(offset, usize::try_from(bytes).unwrap_or(0)).err();
         if self.refused(status, &[NtStatus::INVALID_PARAMETER.0], window, "a misaligned read") {
