@@ -58,15 +58,22 @@ impl VolumeIo {
             self.read_sectors(lba, &mut content)?;
             before.push(lba, &content)?;
         }
-        let written = writes.apply(self, Durability::AtNextFlush).and_then(|()| self.flush());
-        if let Err(error) = written {
-            let back = before.apply(self, Durability::AtNextFlush).and_then(|()| self.flush());
-            if let Err(second) = back {
+        if let Err(error) = self.write_durably(&writes) {
+            if let Err(second) = self.write_durably(&before) {
                 log::error!("metadata could be neither written ({error}) nor put back ({second})");
             }
             return Err(error);
         }
         Ok(())
+    }
+
+    /// Writes through, and flushes: one of the two is enough on any device, and some know only one.
+    fn write_durably(&self, writes: &SealedUpdate) -> VckResult<()> {
+        writes.apply(self, Durability::OnReturn)?;
+        match self.flush() {
+            Err(VckError::Unsupported(_)) => Ok(()),
+            flushed => flushed,
+        }
     }
 
     fn transfer_in_pieces(
@@ -162,7 +169,12 @@ impl SectorIo for VolumeIo {
             .0
             .state
             .with(passive, |state| state.transfer.run(passive, lower, Operation::Flush, ByteOffset::ZERO, 0, None));
-        flushed.map(|_| ()).map_err(|status| VckError::Device { status, lba: None })
+        flushed.map(|_| ()).map_err(|status| match status {
+            NtStatus::INVALID_DEVICE_REQUEST | NtStatus::NOT_SUPPORTED | NtStatus::NOT_IMPLEMENTED => {
+                VckError::Unsupported("the device has no flush")
+            }
+            status => VckError::Device { status, lba: None },
+        })
     }
 }
 
