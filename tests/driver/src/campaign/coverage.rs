@@ -96,6 +96,8 @@ counters! {
     reboots: "shutdown, power cut, reboot",
     /// Allocations that were refused.
     low_memory: "allocations refused",
+    /// Bursts of very slow requests.
+    spikes: "bursts of very slow requests",
     /// Requests and commands that failed because the device did.
     device_errors: "failures passed on from the device",
 }

@@ -14,7 +14,11 @@ use crate::Client;
 impl Host {
     pub(super) fn event(&mut self, over: &dyn Fn() -> bool) -> Outcome {
         self.disarm();
-        match self.rng.below(16) {
+        match self.rng.below(24) {
+            16.. => {
+                self.spike();
+                Ok(())
+            }
             0..=3 => self.shortage(over),
             4..=7 => {
                 self.fault();
@@ -72,6 +76,18 @@ impl Host {
             state.faulty = true;
         }
         self.machine.world.disk(self.machine.disk).inject(Fault::anywhere(op, effect).times(times).after(skip));
+    }
+
+    /// Some requests take much longer than a step of a conversion: whoever does not wait for them is found out.
+    fn spike(&mut self) {
+        let op = if self.rng.chance(1, 4) { DiskOp::Write } else { DiskOp::Read };
+        let disk = self.machine.world.disk(self.machine.disk);
+        for _ in 0..=self.rng.below(4) {
+            let effect = FaultEffect::Delay(2_000_000 + self.rng.below(40_000_000));
+            let skip = u32::try_from(self.rng.below(4)).unwrap_or(0);
+            disk.inject(Fault::anywhere(op, effect).times(1).after(skip));
+        }
+        self.shared.lock().coverage.spikes += 1;
     }
 
     /// Asks whether the volume may be removed, and takes it back.
