@@ -1,5 +1,11 @@
 //! Errors of the device below: during requests, and during conversion.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::needless_pass_by_value,
+    reason = "test patterns wrap, and the volumes are a few MiB"
+)]
+
 use std::time::Duration;
 
 use vck_common::jvck::JvckMetadataOptions;

@@ -1,5 +1,7 @@
 //! The driver as a pass-through filter and through its main job.
 
+#![expect(clippy::cast_possible_truncation, reason = "test patterns wrap, and the volumes are a few MiB")]
+
 use vck_common::jvck::JvckMetadataOptions;
 use vck_driver_tests::{Bench, Setup, VMK};
 use vck_ntsim::SchedulerKind;

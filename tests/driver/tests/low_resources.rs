@@ -1,5 +1,7 @@
 //! Memory runs out at every single allocation: requests of the control plane fail cleanly, reads and writes never do.
 
+#![expect(clippy::cast_possible_truncation, reason = "test patterns wrap, and the volumes are a few MiB")]
+
 use std::time::Duration;
 
 use vck_common::NtStatus;

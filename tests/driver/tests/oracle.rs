@@ -3,6 +3,8 @@
 //! Every sector of the data region carries a stamp from before the conversion to the end. What passes below the filter under
 //! the boundary that was last reported must not carry one; what is handed up above it must.
 
+#![expect(clippy::cast_possible_truncation, reason = "test patterns wrap, and the volumes are a few MiB")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

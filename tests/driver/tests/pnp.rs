@@ -1,5 +1,11 @@
 //! Removal, stop, shutdown and power cut, at bad moments.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "test patterns wrap, and the volumes are a few MiB"
+)]
+
 use std::time::Duration;
 
 use vck_common::NtStatus;
