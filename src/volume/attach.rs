@@ -335,10 +335,11 @@ impl FilterDevice {
     }
 }
 
-/// A provisional bind that undoes itself unless it is kept.
+/// A provisional bind that gives way to what was before unless it is kept.
 struct Provisional<'a> {
     passive: Passive,
     filter: Option<&'a Held<FilterDevice>>,
+    before: Option<Shared<Volume>>,
 }
 
 impl<'a> Provisional<'a> {
@@ -351,8 +352,10 @@ impl<'a> Provisional<'a> {
         fresh: bool,
     ) -> VckResult<Self> {
         let volume = Volume { name: owned_text(name)?, source, geometry, fresh, cipher_side: None };
-        filter.put(passive, Some(Shared::try_new(volume)?));
-        Ok(Self { passive, filter: Some(filter) })
+        let volume = Shared::try_new(volume)?;
+        let before = filter.volume();
+        filter.put(passive, Some(volume));
+        Ok(Self { passive, filter: Some(filter), before })
     }
 
     fn keep(mut self) {
@@ -363,7 +366,7 @@ impl<'a> Provisional<'a> {
 impl Drop for Provisional<'_> {
     fn drop(&mut self) {
         if let Some(filter) = self.filter.take() {
-            filter.put(self.passive, None);
+            filter.put(self.passive, self.before.take());
         }
     }
 }

@@ -4,7 +4,7 @@ use vck_common::NtStatus;
 use vck_common::wire::{IoctlCode, VolumeRequest, VolumeStatus, decode_response, encode_request};
 use vck_ntsim::user::{Access, User};
 
-use super::shared::{Excuses, Shared, excused, sleep, sleep_until};
+use super::shared::{Excuses, Shared, excused, sleep};
 use crate::{Client, Failure, Status, VMK, WRONG_VMK, sealed_block};
 use std::sync::Arc;
 use vck_ntsim::core::Rng;
@@ -154,19 +154,6 @@ impl Commander {
         }
     }
 
-    /// Asks the other programs to close the volume.
-    fn quieten(&mut self) -> bool {
-        self.shared.lock().quiet += 1;
-        sleep_until(|| {
-            let state = self.shared.lock();
-            state.sessions == 0 && state.in_flight == 0
-        })
-    }
-
-    fn loud(&mut self) {
-        self.shared.lock().quiet -= 1;
-    }
-
     fn detached(&mut self, client: &Client<'_>, path: &str) {
         let life = self.shared.lock().life;
         match self.rng.below(8) {
@@ -198,7 +185,7 @@ impl Commander {
     fn attach(&mut self, client: &Client<'_>, path: &str) {
         let life = self.shared.lock().life;
         let quiet = self.rng.chance(3, 4);
-        let alone = quiet && self.quieten();
+        let alone = quiet && self.shared.quieten();
         let in_use: &[NtStatus] = if alone { &[] } else { &[NtStatus::SHARING_VIOLATION] };
         let sessions = self.shared.lock().sessions;
         if life.prepared {
@@ -212,7 +199,7 @@ impl Commander {
             self.first_prepare(client, path, in_use, sessions);
         }
         if quiet {
-            self.loud();
+            self.shared.loud(alone);
         }
     }
 
@@ -269,14 +256,14 @@ impl Commander {
             return;
         }
         let headers = self.shared.plan.offset_sectors() > 0;
-        let alone = self.quieten();
+        let alone = self.shared.quieten();
         let in_use: &[NtStatus] = if headers && !alone { &[NtStatus::SHARING_VIOLATION] } else { &[] };
         if self.command(18, "ATTACH", in_use, || client.attach(path, &VMK)).is_ok() {
             let mut state = self.shared.lock();
             state.life.provisional = false;
             state.coverage.provisional += 1;
         }
-        self.loud();
+        self.shared.loud(alone);
     }
 
     fn start(&mut self, client: &Client<'_>, path: &str, to_cipher: bool, status: &Status) {
@@ -320,7 +307,7 @@ impl Commander {
 
     fn detach(&mut self, client: &Client<'_>, path: &str) {
         let quiet = self.rng.chance(1, 2);
-        let alone = quiet && self.quieten();
+        let alone = quiet && self.shared.quieten();
         let all = alone && self.rng.chance(1, 6);
         let strict = alone && !all;
         let in_use: &[NtStatus] = if strict { &[] } else { &[NtStatus::SHARING_VIOLATION, NtStatus::ACCESS_DENIED] };
@@ -345,7 +332,7 @@ impl Commander {
         }
         drop(state);
         if quiet {
-            self.loud();
+            self.shared.loud(alone);
         }
     }
 

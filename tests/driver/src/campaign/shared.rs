@@ -105,6 +105,8 @@ pub(super) struct State {
     pub(super) dying: bool,
     /// Those who want the volume closed.
     pub(super) quiet: u64,
+    /// One of them has it closed, for itself.
+    alone: bool,
     /// The volume is about to be removed: nobody opens it any more, as after a question that the file system granted.
     pub(super) evicting: bool,
     /// Programs with pending requests may close their handles without waiting.
@@ -157,6 +159,7 @@ impl Shared {
             generation: 0,
             dying: false,
             quiet: 0,
+            alone: false,
             evicting: false,
             hasty: false,
             hold: false,
@@ -196,6 +199,25 @@ impl Shared {
     /// Whether programs shall close the volume.
     pub(super) fn quiet(&self) -> bool {
         self.lock().quiet > 0
+    }
+
+    /// Waits until the caller has the volume for itself; false when that takes unreasonably long. To be followed by
+    /// [`Shared::loud`] in either case.
+    pub(super) fn quieten(&self) -> bool {
+        self.lock().quiet += 1;
+        sleep_until(|| {
+            let mut state = self.lock();
+            let mine = state.sessions == 0 && state.in_flight == 0 && !state.alone;
+            state.alone |= mine;
+            mine
+        })
+    }
+
+    /// Others may use the volume again.
+    pub(super) fn loud(&self, was_alone: bool) {
+        let mut state = self.lock();
+        state.quiet -= 1;
+        state.alone &= !was_alone;
     }
 
     pub(super) fn window(&self) -> Window {

@@ -10,7 +10,7 @@ use vck_ntsim::user::{Access, Handle, Pending, Share, User};
 
 use super::command::status_of;
 use super::model::{Ended, Reading, Writing};
-use super::shared::{Excuses, Shared, Window, excused, sleep, sleep_until};
+use super::shared::{Excuses, Shared, Window, excused, sleep};
 use crate::Client;
 
 const MIB: u64 = 1 << 20;
@@ -105,11 +105,7 @@ impl Program {
 
     /// Alone on a mounted volume, with the volume lock, which writes need there.
     fn locked_session(&mut self) {
-        self.shared.lock().quiet += 1;
-        let alone = sleep_until(|| {
-            let state = self.shared.lock();
-            state.sessions == 0 && state.in_flight == 0
-        });
+        let alone = self.shared.quieten();
         let session = if alone { self.open(Access::READ_WRITE) } else { None };
         if let Some(session) = session {
             match session.handle.lock() {
@@ -121,7 +117,7 @@ impl Program {
                 Err(_) => self.close(session),
             }
         }
-        self.shared.lock().quiet -= 1;
+        self.shared.loud(alone);
     }
 
     fn run(&mut self, mut session: Session, may_write: bool) {
