@@ -19,6 +19,7 @@ pub mod cipher;
 pub mod conformance;
 pub mod error;
 pub mod handover;
+pub mod journal;
 pub mod jvck;
 #[cfg(feature = "conformance")]
 pub mod memory_io;
@@ -35,6 +36,7 @@ pub mod xts;
 pub use cipher::VolumeCipher;
 pub use error::{NtStatus, VckError, VckResult};
 pub use handover::{Guid, guid_from_windows_bytes};
+pub use journal::{Activity, ConversionJournal, DamagedSector};
 #[cfg(feature = "conformance")]
 pub use memory_io::MemoryIo;
 pub use offset_store::{EncryptedOffset, EncryptedOffsetStore, SealedUpdate, VolumeState};

@@ -3,10 +3,11 @@
 //! Storing is split in two so that nothing that may block, allocate or fail runs while a gate is closed: `seal` makes
 //! the new sectors ready (`PASSIVE_LEVEL`, may fail), and the framework performs the writes.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 
 use zeroize::Zeroize;
 
+use crate::journal::ConversionJournal;
 use crate::{DataSector, Durability, Lba, RandomSource, SectorCount, SectorIo, SectorSize, VckError, VckResult};
 
 /// The persisted direction of conversion.
@@ -76,13 +77,14 @@ struct SealedWrite {
 pub struct SealedUpdate {
     bytes: Vec<u8>,
     writes: Vec<SealedWrite>,
+    identity: [u8; 16],
 }
 
 impl SealedUpdate {
     /// An empty update that owns no memory yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { bytes: Vec::new(), writes: Vec::new() }
+        Self { bytes: Vec::new(), writes: Vec::new(), identity: [0; 16] }
     }
 
     /// Takes memory for `writes` writes with `bytes` distinct bytes in all, so that filling it allocates nothing.
@@ -135,6 +137,18 @@ impl SealedUpdate {
     pub fn clear(&mut self) {
         self.writes.clear();
         self.bytes.zeroize();
+        self.identity = [0; 16];
+    }
+
+    /// What tells this update from every other of the same volume: the salt of its blocks. Zero if the format has none.
+    #[must_use]
+    pub const fn identity(&self) -> &[u8; 16] {
+        &self.identity
+    }
+
+    /// Sets the identity; [`SealedUpdate::clear`] makes it zero again.
+    pub const fn set_identity(&mut self, identity: [u8; 16]) {
+        self.identity = identity;
     }
 
     /// Number of writes.
@@ -208,4 +222,13 @@ pub trait EncryptedOffsetStore: Send + Sync {
 
     /// Tells the store that the writes of the last `seal` are durable. Max IRQL: `DISPATCH_LEVEL`.
     fn sealed_is_durable(&self, offset: DataSector, state: VolumeState);
+
+    /// The journal that protects the sectors under conversion, if the format has one. `PASSIVE_LEVEL`; called once per
+    /// attach, no I/O.
+    ///
+    /// # Errors
+    /// [`VckError::NoMemory`] and whatever keeps a format that has a journal from offering it.
+    fn journal(&self) -> VckResult<Option<Box<dyn ConversionJournal>>> {
+        Ok(None)
+    }
 }
