@@ -134,7 +134,83 @@ pub(super) fn is_plaintext(medium: &dyn SectorIo, watch: &Watch, geometry: &Geom
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vck_common::SectorSize;
+    use crate::demo::rng::SeededRandom;
+    use vck_common::jvck::{JvckCbcCodec, JvckMetadataOptions, JvckSecrets};
+    use vck_common::{Durability, MemoryIo, SectorCount, SectorSize, VolumeState};
+
+    const VMK: [u8; 32] = [7; 32];
+    const SIZE: SectorSize = SectorSize::S512;
+    /// Sectors of the data region.
+    const DATA: u64 = 256;
+
+    /// A volume that held zeros and is fully encrypted.
+    fn encrypted() -> (MemoryIo, XtsVolumeCipher) {
+        let medium = MemoryIo::new(SIZE, SectorCount::new(DATA + 512)).unwrap();
+        let secrets = JvckSecrets::copy_from(&[1; 32], &[2; 32]);
+        let (options, random) = (JvckMetadataOptions::default(), SeededRandom::new(1));
+        let store =
+            JvckMetadataStore::create(&medium, &VMK, &options, secrets, [3; 16], JvckCbcCodec, &random).unwrap();
+        assert_eq!(store.geometry().data_sectors().get(), DATA);
+        store.persist(DataSector::new(DATA), VolumeState::Encrypt, &random).unwrap();
+        drop(store);
+        let cipher = XtsVolumeCipher::new(&[1; 32], &[2; 32]).unwrap();
+        for lba in 0..DATA {
+            plant(&medium, &cipher, lba, [0; 512]);
+        }
+        (medium, cipher)
+    }
+
+    /// Puts the ciphertext of `plain` on the medium.
+    fn plant(medium: &MemoryIo, cipher: &XtsVolumeCipher, lba: u64, mut plain: [u8; 512]) {
+        cipher.encrypt_area(&mut plain, SIZE, DataSector::new(lba));
+        medium.write_sectors(Lba::new(lba), &plain, Durability::AtNextFlush).unwrap();
+    }
+
+    fn verdict(medium: &MemoryIo) -> CtlResult<u64> {
+        is_ciphertext(medium, &Watch::new(SIZE, None), &VMK)
+    }
+
+    #[test]
+    fn a_sector_that_was_left_in_plaintext_is_found() {
+        let (medium, _) = encrypted();
+        assert_eq!(verdict(&medium).unwrap(), DATA);
+        medium.write_sectors(Lba::new(DATA - 1), &[0; 512], Durability::AtNextFlush).unwrap();
+        let text = verdict(&medium).unwrap_err().to_string();
+        assert!(text.contains("LBA 255 is not encrypted"), "{text}");
+    }
+
+    #[test]
+    fn a_marker_on_the_medium_is_found() {
+        let (medium, _) = encrypted();
+        let mut sector = [0x55; 512];
+        sector[500..508].copy_from_slice(MARKER);
+        medium.write_sectors(Lba::new(9), &sector, Durability::AtNextFlush).unwrap();
+        let text = verdict(&medium).unwrap_err().to_string();
+        assert!(text.contains("plaintext of a file is on the raw medium at LBA 9"), "{text}");
+    }
+
+    #[test]
+    fn ciphertext_of_something_else_is_found() {
+        let (medium, cipher) = encrypted();
+        let mut other = [0; 512];
+        other[100] = 1;
+        plant(&medium, &cipher, 17, other);
+        let text = verdict(&medium).unwrap_err().to_string();
+        assert!(text.contains("LBA 17, byte 100") && text.contains("0x01"), "{text}");
+    }
+
+    #[test]
+    fn one_wrong_byte_of_a_plain_medium_is_found() {
+        let medium = MemoryIo::new(SIZE, SectorCount::new(DATA + 512)).unwrap();
+        let geometry = JvckMetadataOptions::default().geometry(SIZE, SectorCount::new(DATA + 512)).unwrap();
+        let watch = Watch::new(SIZE, None);
+        assert_eq!(is_plaintext(&medium, &watch, &geometry).unwrap(), DATA);
+        let mut sector = [0; 512];
+        sector[511] = 1;
+        medium.write_sectors(Lba::new(DATA - 1), &sector, Durability::AtNextFlush).unwrap();
+        let text = is_plaintext(&medium, &watch, &geometry).unwrap_err().to_string();
+        assert!(text.contains("LBA 255, byte 511"), "{text}");
+    }
 
     #[test]
     fn files_that_differ_are_named() {
