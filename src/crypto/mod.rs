@@ -32,7 +32,7 @@ pub fn decrypt_read(
 }
 
 /// Fills `out` with what `source` looks like on the device: ciphertext below the boundary, unchanged above. Reads each
-/// byte of `source` once. Both have the extent's length. IRQL <= DISPATCH_LEVEL.
+/// byte of `source` once. Both have the extent's length; how much of it is ciphertext. IRQL <= DISPATCH_LEVEL.
 pub fn encrypt_write(
     cipher: &dyn VolumeCipher,
     size: SectorSize,
@@ -40,7 +40,7 @@ pub fn encrypt_write(
     boundary: DataSector,
     source: &[u8],
     out: &mut [u8],
-) {
+) -> usize {
     let front = cipher_bytes(extent, boundary, size, source.len().min(out.len()));
     let (cipher_source, plain_source) = source.split_at(front);
     let (cipher_out, plain_out) = out.split_at_mut(front);
@@ -48,4 +48,5 @@ pub fn encrypt_write(
     for (to, from) in plain_out.iter_mut().zip(plain_source) {
         *to = *from;
     }
+    front
 }

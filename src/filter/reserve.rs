@@ -106,7 +106,7 @@ fn one_piece(
     if irp.request().major() == major::WRITE {
         let Reserve { transfer, window } = reserve;
         show(irp, window, piece, |source| {
-            encrypt_write(cipher, size, piece.extent, boundary, source, transfer.buffer_mut());
+            let _: usize = encrypt_write(cipher, size, piece.extent, boundary, source, transfer.buffer_mut());
         })?;
         let operation = Operation::Write { through: false };
         let origin = Some(irp.request());

@@ -22,7 +22,7 @@ use vck_common::{
 use crate::crypto::{decrypt_read, encrypt_write};
 use crate::nt::{
     ApcOrBelow, CompletedIrp, ContextWord, DeviceRef, Disposition, Entered, Intercept, Irp, Outcome, Passive, Request,
-    Stay, Transfer, TransferDone, Watch, major, remaining_stack, try_box,
+    Stay, Transfer, TransferDone, Watch, major, remaining_stack,
 };
 use crate::sync::Refusal;
 use crate::volume::{CipherSide, FilterDevice, Volume};
@@ -242,27 +242,37 @@ fn send_read(
 
 fn encrypt_and_send(device: DeviceRef<'_, FilterDevice>, irp: Irp, entered: Entered<'_, Volume>) -> Disposition {
     let mut irp = irp;
-    match encrypted_copy(device, &mut irp, &entered) {
-        Ok((transfer, offset)) => {
-            transfer.send_write::<FilterDevice, Written>(device, irp, offset, entered.into_stay())
+    let Ok((transfer, place)) = encrypted_copy(device, &mut irp, &entered) else {
+        return starve(device, irp, entered);
+    };
+    match transfer.send_write::<FilterDevice, Written>(device, irp, place, entered.into_stay()) {
+        Ok(pending) => pending,
+        Err((irp, stay)) => {
+            let entered = device.role().mode.resume(stay);
+            leave(&entered, irp.request());
+            drop(entered);
+            irp.complete(NtStatus::INVALID_PARAMETER, 0)
         }
-        Err(_) => starve(device, irp, entered),
     }
 }
 
+/// The transfer that a WRITE goes down in, with the offset and the length to send.
 fn encrypted_copy(
     device: DeviceRef<'_, FilterDevice>,
     irp: &mut Irp,
     entered: &Entered<'_, Volume>,
-) -> VckResult<(Box<Transfer>, ByteOffset)> {
+) -> VckResult<(Box<Transfer>, (ByteOffset, usize))> {
     let (volume, side) = inside(entered).ok_or(VckError::NotAttached)?;
     let extent = extent_of(volume, irp.request());
     let offset = shifted(&volume.geometry, irp.request()).ok_or(VckError::InvalidData("the offset overflows"))?;
     let source = irp.map_for_write()?;
-    let mut transfer = try_box(Transfer::try_new(device.lower(), source.len())?)?;
+    let mut transfer = device.bounce.take(device.lower(), source.len())?;
+    transfer.set_plaintext(true);
     let size = volume.geometry.sector_size();
-    encrypt_write(&*side.cipher, size, extent, side.gate.boundary(), source, transfer.buffer_mut());
-    Ok((transfer, offset))
+    let out = transfer.buffer_mut().get_mut(..source.len()).unwrap_or_default();
+    let ciphertext = encrypt_write(&*side.cipher, size, extent, side.gate.boundary(), source, out);
+    transfer.set_plaintext(ciphertext < source.len());
+    Ok((transfer, (offset, source.len())))
 }
 
 /// The complete volume that a request is inside of.
@@ -377,7 +387,7 @@ impl TransferDone<FilterDevice> for Written {
         information: usize,
         stay: Stay,
     ) {
-        drop(transfer);
+        device.bounce.give_back(transfer);
         let entered = device.role().mode.resume(stay);
         leave(&entered, origin.request());
         drop(entered);

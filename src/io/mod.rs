@@ -14,8 +14,10 @@ use vck_common::{
 
 use crate::nt::{LowerDevice, Mutex, Operation, Passive, Shared, Transfer};
 
+mod bounce;
 mod identity;
 
+pub use bounce::BounceBuffers;
 pub use identity::{DiskPlace, VolumeIdentity};
 
 /// A volume below the filter. Clones share one transfer.

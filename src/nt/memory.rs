@@ -149,13 +149,14 @@ impl<T> Drop for Shared<T> {
     }
 }
 
-/// A page-aligned byte buffer for transfers; wiped when dropped, as it may have held plaintext.
+/// A page-aligned byte buffer for transfers; wiped when dropped, unless its owner knows that it holds no plaintext.
 ///
 /// # Invariants
 /// `start` is a live allocation of `layout`, all of it initialised.
 pub(crate) struct PageBuffer {
     start: NonNull<u8>,
     layout: Layout,
+    wiped_on_drop: bool,
 }
 
 // SAFETY: an owned buffer.
@@ -169,7 +170,16 @@ impl PageBuffer {
         let layout = Layout::from_size_align(bytes.max(1), PAGE_SIZE).map_err(|_| VckError::NoMemory)?;
         // SAFETY: the size is not zero.
         let start = unsafe { alloc_zeroed(layout) };
-        Ok(Self { start: NonNull::new(start).ok_or(VckError::NoMemory)?, layout })
+        Ok(Self { start: NonNull::new(start).ok_or(VckError::NoMemory)?, layout, wiped_on_drop: true })
+    }
+
+    /// States whether the content has to be wiped before the memory is given back; at first it has.
+    pub(crate) fn set_wiped_on_drop(&mut self, wiped_on_drop: bool) {
+        self.wiped_on_drop = wiped_on_drop;
+    }
+
+    pub(crate) fn is_wiped_on_drop(&self) -> bool {
+        self.wiped_on_drop
     }
 
     pub(crate) fn as_slice(&self) -> &[u8] {
@@ -189,7 +199,9 @@ impl PageBuffer {
 
 impl Drop for PageBuffer {
     fn drop(&mut self) {
-        zeroize::Zeroize::zeroize(self.as_mut_slice());
+        if self.wiped_on_drop {
+            zeroize::Zeroize::zeroize(self.as_mut_slice());
+        }
         // SAFETY: allocated with this layout, and nobody refers to it any more.
         unsafe { dealloc(self.start.as_ptr(), self.layout) };
     }

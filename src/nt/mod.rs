@@ -65,7 +65,7 @@ pub use security::{Ace, Sid};
 pub use stack::on_large_stack;
 pub use string::{UnicodeStr, WideString};
 pub use sync::{Event, EventKind, Mutex, SpinLock, Waited};
-pub use thread::{Thread, processor_count, remaining_stack};
+pub use thread::{Thread, processor_count, processor_number, remaining_stack};
 pub use time::{Instant, sleep};
 pub use token::AccessToken;
 pub use transfer::{Operation, Transfer, TransferDone};

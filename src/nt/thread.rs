@@ -117,7 +117,7 @@ pub fn processor_count() -> usize {
 
 /// Number of the processor that runs this; may be stale at once below DISPATCH_LEVEL. Any IRQL.
 #[must_use]
-pub(super) fn processor_number() -> usize {
+pub fn processor_number() -> usize {
     // SAFETY: any IRQL; the optional output is not wanted.
     unsafe { sys::KeGetCurrentProcessorNumberEx(ptr::null_mut()) as usize }
 }

@@ -40,6 +40,7 @@ pub struct Transfer {
     whole: NonNull<sys::MDL>,
     part: NonNull<sys::MDL>,
     buffer: PageBuffer,
+    traced: bool,
     origin: Option<Irp>,
     word: usize,
 }
@@ -74,7 +75,7 @@ impl Transfer {
         if let (Ok(part), Some(irp)) = (part, irp) {
             // SAFETY: the buffer is non-paged pool and this MDL describes it.
             unsafe { sys::MmBuildMdlForNonPagedPool(whole.as_ptr()) };
-            return Ok(Self { irp, whole, part, buffer, origin: None, word: 0 });
+            return Ok(Self { irp, whole, part, buffer, traced: false, origin: None, word: 0 });
         }
         for mdl in [Some(whole), part.ok()].into_iter().flatten() {
             // SAFETY: allocated above, used by nobody.
@@ -97,8 +98,19 @@ impl Transfer {
         self.buffer.as_mut_slice()
     }
 
+    /// States whether the buffer holds plaintext, which is wiped before its memory is used for anything else; at first it does.
+    pub fn set_plaintext(&mut self, plaintext: bool) {
+        self.buffer.set_wiped_on_drop(plaintext);
+    }
+
+    /// Whether nothing of the last caller is left in it: neither plaintext nor an activity id, which `IoReuseIrp` is not
+    /// documented to take away.
+    pub fn may_be_kept(&self) -> bool {
+        !self.buffer.is_wiped_on_drop() && !self.traced
+    }
+
     /// Runs one operation on the first `length` bytes of the buffer and waits for it; on behalf of `origin`, if given,
-    /// whose flags, thread and priority it then carries.
+    /// whose flags, thread and priority it then carries (no activity: the request is used again for other callers).
     ///
     /// Returns the number of bytes transferred. Errors: the device's status, unchanged.
     pub fn run(
@@ -136,22 +148,26 @@ impl Transfer {
         if status.is_success() { Ok(irp.IoStatus.Information as usize) } else { Err(status) }
     }
 
-    /// Sends a WRITE of the whole buffer for `origin`, which stays pending until `D::done` disposes of it.
+    /// Sends a WRITE of the first `length` bytes of the buffer for `origin`, which stays pending until `D::done` disposes of
+    /// it. IRQL <= APC_LEVEL.
     ///
-    /// The request below carries the caller's flags, thread, priority and activity. IRQL <= APC_LEVEL.
+    /// The request below carries the caller's flags, thread, priority and activity. Through the thread a device below that
+    /// asks for its medium to be verified (`IoSetHardErrorOrVerifyDevice`) marks the caller's thread, as it would have.
+    ///
+    /// Errors: nothing was sent, and what was passed comes back.
     pub fn send_write<E: DeviceRole, D: TransferDone<E>>(
         self: Box<Self>,
         device: DeviceRef<'_, E>,
         origin: Irp,
-        offset: ByteOffset,
+        (offset, length): (ByteOffset, usize),
         context: D::Context,
-    ) -> Disposition {
+    ) -> Result<Disposition, (Irp, D::Context)> {
         let mut transfer = self;
-        let length = transfer.buffer.as_slice().len();
-        if let Err(status) = transfer.prepare(Operation::Write { through: false }, offset, length) {
-            return origin.complete(status, 0);
+        if transfer.prepare(Operation::Write { through: false }, offset, length).is_err() {
+            return Err((origin, context));
         }
         transfer.inherit(origin.request());
+        transfer.inherit_activity(origin.request());
         // SAFETY: owned; marked before the request below can complete.
         unsafe { mark_pending(origin.raw()) };
         let lower = device.lower();
@@ -163,7 +179,7 @@ impl Transfer {
         unsafe { super::irp::set_completion_routine(irp, Some(sent::<E, D>), raw.cast::<c_void>()) };
         // SAFETY: the device below is live: the origin holds the remove lock. The completion routine sees the status.
         let _ = unsafe { sys::IofCallDriver(lower.as_ptr(), irp.as_ptr()) };
-        Disposition::new(NtStatus::PENDING.0)
+        Ok(Disposition::new(NtStatus::PENDING.0))
     }
 
     /// Resets the IRP and fills in the request.
@@ -226,6 +242,20 @@ impl Transfer {
         let hint = unsafe { sys::IoGetIoPriorityHint(ptr::from_ref(irp).cast_mut()) };
         // SAFETY: ours. It fails only for an invalid hint, and this one comes from an IRP.
         let _ = unsafe { sys::IoSetIoPriorityHint(self.irp.as_ptr(), hint) };
+    }
+
+    /// Copies the id under which the caller's request is traced, if it has one.
+    fn inherit_activity(&mut self, origin: Request<'_>) {
+        // SAFETY: plain data.
+        let mut id: sys::GUID = unsafe { core::mem::zeroed() };
+        // SAFETY: a live IRP; any IRQL; `id` is writable.
+        let known = unsafe { sys::IoGetActivityIdIrp(ptr::from_ref(origin.raw()).cast_mut(), &raw mut id) };
+        if known == 0 {
+            self.traced = true;
+            // SAFETY: ours, from IoAllocateIrp as the routine demands; any IRQL with an id. Without tracing it fails, which is all
+            // the same.
+            let _ = unsafe { sys::IoSetActivityIdIrp(self.irp.as_ptr(), &raw const id) };
+        }
     }
 
     /// A driver below may have mapped the partial MDL; it must be unmapped before it is built anew (`MmPrepareMdlForReuse`).

@@ -86,6 +86,7 @@ impl Core {
             side.sweeper.end(passive, filter.role());
         }
         filter.put(passive, None);
+        filter.bounce.clear();
         if volume.cipher_side.is_some() {
             self.provider_lets_go(&volume.name);
         }

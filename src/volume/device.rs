@@ -8,6 +8,7 @@ use vck_common::{NtStatus, VckResult};
 use super::Core;
 use super::bound::Volume;
 use super::sweeper::Reserve;
+use crate::io::BounceBuffers;
 use crate::nt::{
     DeviceRef, Disposition, Entered, Event, EventKind, Irp, IrpQueue, ModeCell, Passive, PhysicalDevice, Shared,
     SpinLock,
@@ -38,6 +39,8 @@ pub struct FilterDevice {
     pub starved: IrpQueue,
     /// Signalled when `starved` gets a request.
     pub starved_work: Event,
+    /// Buffers that encrypted writes go down in.
+    pub bounce: BounceBuffers,
     /// Set by SURPRISE_REMOVAL: no more I/O is started.
     pub gone: AtomicBool,
     pub(super) front: FrontDoor,
@@ -56,6 +59,7 @@ impl FilterDevice {
             waiters: IrpQueue::cancellable()?,
             starved: IrpQueue::cancellable()?,
             starved_work: Event::try_new(EventKind::Synchronization)?,
+            bounce: BounceBuffers::try_new()?,
             gone: AtomicBool::new(false),
             front,
             bound: SpinLock::new(None),
