@@ -1,21 +1,23 @@
 //! A correct filter goes through its whole life without a finding, on both schedulers.
 
+#[path = "support/bugs.rs"]
+mod bugs;
 #[path = "support/passthrough.rs"]
 mod passthrough;
 
-use passthrough::{Bug, entry};
+use passthrough::entry;
 use vck_ntsim::io::{DriverConfig, FilterPosition};
 use vck_ntsim::pnp::VolumeConfig;
 use vck_ntsim::storage::{DiskConfig, Survivors};
 use vck_ntsim::user::{Access, Share, Token};
 use vck_ntsim::{SchedulerKind, World};
 
-fn config(bug: Bug) -> DriverConfig {
-    DriverConfig { service: "pass", entry: entry(bug), filter: FilterPosition::VolumeLower }
+fn config() -> DriverConfig {
+    DriverConfig { service: "pass", entry, filter: FilterPosition::VolumeLower }
 }
 
 fn life(world: &World) {
-    let driver = world.load_driver(config(Bug::None)).expect("loads");
+    let driver = world.load_driver(config()).expect("loads");
     let disk = world.add_disk(DiskConfig::memory(8 << 20));
     let volume = world.plug(VolumeConfig::whole(disk).letter('D')).expect("starts");
     world.assert_clean();
@@ -87,7 +89,7 @@ fn whole_life_parallel() {
 #[test]
 fn surprise_then_remove() {
     let world = World::boot(3);
-    let driver = world.load_driver(config(Bug::None)).expect("loads");
+    let driver = world.load_driver(config()).expect("loads");
     let disk = world.add_disk(DiskConfig::memory(1 << 20));
     let volume = world.plug(VolumeConfig::whole(disk)).expect("starts");
     world.fs(volume).read(0, 512).expect("mounts");
@@ -103,7 +105,7 @@ fn surprise_then_remove() {
 #[test]
 fn crash_keeps_what_was_flushed() {
     let world = World::boot(11);
-    world.load_driver(config(Bug::None)).expect("loads");
+    world.load_driver(config()).expect("loads");
     let disk = world.add_disk(DiskConfig::memory(1 << 20));
     let volume = world.plug(VolumeConfig::whole(disk)).expect("starts");
     let fs = world.fs(volume);

@@ -15,23 +15,7 @@
 use core::ptr::null_mut;
 use vck_ntsim::abi::*;
 
-macro_rules! bugs {
-    ($($(#[doc = $doc:literal])+ $bug:ident,)+) => {
-        /// What a planted bug changes.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Bug { $($(#[doc = $doc])+ $bug),+ }
-
-        impl Bug {
-            /// All of them.
-            pub(crate) const ALL: &[Self] = &[$(Self::$bug),+];
-
-            /// The service name, which is how the driver is told.
-            pub(crate) fn name(self) -> &'static str {
-                match self { $(Self::$bug => stringify!($bug)),+ }
-            }
-        }
-    };
-}
+use crate::bugs::bugs;
 
 bugs! {
     /// Nothing: the driver is correct.
@@ -116,6 +100,8 @@ bugs! {
     PowerDelay,
     /// The original IRP is forgotten once the data is there.
     ForgetOriginal,
+    /// The original IRP is completed, and then again with the status that it should have had.
+    CompleteAgain,
     /// The driver's MDL replaces the original's and stays.
     ReplaceMdl,
 }
@@ -142,16 +128,6 @@ struct Extension {
     bug: Bug,
 }
 
-unsafe fn bug_of(path: PUNICODE_STRING) -> Bug {
-    // SAFETY: DriverEntry's registry path is a valid counted string.
-    let units = unsafe { core::slice::from_raw_parts((*path).Buffer, usize::from((*path).Length / 2)) };
-    let named = |bug: &&Bug| {
-        units.iter().rev().take_while(|unit| **unit != u16::from(b'\\')).count() == bug.name().len()
-            && units.iter().rev().zip(bug.name().bytes().rev()).all(|(unit, byte)| *unit == u16::from(byte))
-    };
-    Bug::ALL.iter().find(named).copied().unwrap_or(Bug::None)
-}
-
 /// The driver's entry point; the service's name says which bug it has.
 pub(crate) unsafe extern "C" fn entry(driver: PDRIVER_OBJECT, path: PUNICODE_STRING) -> NTSTATUS {
     let mut block: PVOID = null_mut();
@@ -161,7 +137,7 @@ pub(crate) unsafe extern "C" fn entry(driver: PDRIVER_OBJECT, path: PUNICODE_STR
         if !NT_SUCCESS(status) {
             return status;
         }
-        block.cast::<Bug>().write(bug_of(path));
+        block.cast::<Bug>().write(Bug::of(path));
         (*driver).MajorFunction = [Some(pass as _); 28];
         (*driver).MajorFunction[IRP_MJ_READ as usize] = Some(bounce);
         (*driver).MajorFunction[IRP_MJ_WRITE as usize] = Some(bounce);

@@ -229,6 +229,9 @@ unsafe fn finish(extension: *mut Extension, irp: PIRP, status: NTSTATUS, informa
         if bug != Bug::ForgetOriginal {
             complete(irp, status, information);
         }
+        if bug == Bug::CompleteAgain {
+            complete(irp, STATUS_UNSUCCESSFUL, 0);
+        }
         if bug == Bug::TouchCompleted {
             (&raw mut (*irp).IoStatus.Information).write_volatile(0);
         }

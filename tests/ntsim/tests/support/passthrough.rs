@@ -14,11 +14,14 @@
 use core::ptr::null_mut;
 use vck_ntsim::abi::*;
 
-/// What a planted bug changes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Bug {
+#[path = "passthrough_read.rs"]
+mod read;
+
+use crate::bugs::bugs;
+use read::read;
+
+bugs! {
     /// Nothing: the driver is correct.
-    #[default]
     None,
     /// Reads: completes the IRP, then completes it again.
     CompleteTwice,
@@ -111,45 +114,15 @@ struct Driver {
 }
 
 fn client() -> PVOID {
-    entry_none as *const () as PVOID
+    entry as *const () as PVOID
 }
 
-macro_rules! entries {
-    ($($name:ident $bug:ident),+ $(,)?) => {
-        $(
-            unsafe extern "C" fn $name(driver: PDRIVER_OBJECT, path: PUNICODE_STRING) -> NTSTATUS {
-                // SAFETY: the kernel's arguments, passed on.
-                unsafe { start(driver, path, Bug::$bug) }
-            }
-        )+
-
-        /// The entry point of the driver with a bug.
-        #[must_use]
-        pub(crate) fn entry(bug: Bug) -> vck_ntsim::io::DriverEntry {
-            match bug { $(Bug::$bug => $name),+ }
-        }
-    };
-}
-
-entries! {
-    entry_none None, entry_twice CompleteTwice, entry_never NeverComplete, entry_forever PendForever,
-    entry_unmarked PendingUnmarked, entry_marked MarkedNotPending, entry_propagation NoPropagation,
-    entry_send SendTwice, entry_after CompleteAfterPass, entry_location NoStackLocation,
-    entry_cancel CancelRoutineSet, entry_free FreeThreaded, entry_reuse ReuseThreaded,
-    entry_through OwnIrpRunsThrough, entry_leak_irp LeakIrp, entry_detach DetachAtStart,
-    entry_query DeleteAtQueryRemove, entry_forget ForgetRemove, entry_attached DeleteAttached,
-    entry_flight DeleteInFlight, entry_surprise DeleteAtSurprise, entry_fail_pnp FailUnknownPnp,
-    entry_succeed_pnp SucceedUnknownPnp, entry_device LeakDevice, entry_initializing LeftInitializing,
-    entry_dispatch CallAtDispatch, entry_deref DereferenceTwice, entry_handle LeakHandle,
-    entry_close CloseTwice, entry_status StatusMismatch, entry_raised RaisedOnReturn,
-    entry_keep KeepAndForget, entry_next NoNextLocation, entry_late CancelRoutineLate,
-    entry_status_pending CompletePending, entry_routine CompleteInRoutine,
-}
-
-unsafe fn start(driver: PDRIVER_OBJECT, _path: PUNICODE_STRING, bug: Bug) -> NTSTATUS {
+/// The driver's entry point; the service's name says which bug it has.
+pub(crate) unsafe extern "C" fn entry(driver: PDRIVER_OBJECT, path: PUNICODE_STRING) -> NTSTATUS {
     let mut block: PVOID = null_mut();
     // SAFETY: DriverEntry's driver object; every routine is called as documented.
     unsafe {
+        let bug = Bug::of(path);
         let status = IoAllocateDriverObjectExtension(driver, client(), size_of::<Driver>() as u32, &raw mut block);
         if !NT_SUCCESS(status) {
             return status;
@@ -325,160 +298,6 @@ unsafe extern "C" fn propagate(_device: PDEVICE_OBJECT, irp: PIRP, _context: PVO
         }
     }
     STATUS_SUCCESS
-}
-
-unsafe extern "C" fn complete_again(_device: PDEVICE_OBJECT, irp: PIRP, _context: PVOID) -> NTSTATUS {
-    // SAFETY: the routine owns the IRP; the bug is to complete it and not to say so.
-    unsafe {
-        if (*irp).PendingReturned != 0 {
-            mark_pending(irp);
-        }
-        IofCompleteRequest(irp, 0);
-    }
-    STATUS_SUCCESS
-}
-
-unsafe extern "C" fn cancel(_device: PDEVICE_OBJECT, irp: PIRP) {
-    // SAFETY: called with the cancel spin lock held.
-    unsafe { IoReleaseCancelSpinLock((*irp).CancelIrql) }
-}
-
-unsafe extern "C" fn read(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
-    // SAFETY: as for `pass`; the bugs break the contracts on purpose, inside memory that stays.
-    unsafe {
-        let extension = extension(device);
-        let lower = (*extension).lower;
-        match (*extension).bug {
-            Bug::CompleteTwice => {
-                finish(irp, STATUS_SUCCESS);
-                finish(irp, STATUS_SUCCESS)
-            }
-            Bug::NeverComplete => STATUS_SUCCESS,
-            Bug::PendForever | Bug::DeleteInFlight | Bug::DeleteAtSurprise => {
-                mark_pending(irp);
-                (*extension).queued = irp;
-                STATUS_PENDING
-            }
-            Bug::PendingUnmarked => {
-                finish(irp, STATUS_SUCCESS);
-                STATUS_PENDING
-            }
-            Bug::MarkedNotPending => {
-                mark_pending(irp);
-                finish(irp, STATUS_SUCCESS)
-            }
-            Bug::StatusMismatch => {
-                finish(irp, STATUS_UNSUCCESSFUL);
-                STATUS_SUCCESS
-            }
-            Bug::SendTwice => {
-                copy_next(irp, Some(keep), null_mut());
-                let _first = IofCallDriver(lower, irp);
-                IofCallDriver(lower, irp)
-            }
-            Bug::CompleteAfterPass => {
-                copy_next(irp, Some(propagate), null_mut());
-                let _sent = IofCallDriver(lower, irp);
-                finish(irp, STATUS_SUCCESS)
-            }
-            _ => read_with_more_bugs(device, irp),
-        }
-    }
-}
-
-unsafe fn read_with_more_bugs(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
-    // SAFETY: as for `read`.
-    unsafe {
-        let extension = extension(device);
-        let lower = (*extension).lower;
-        match (*extension).bug {
-            Bug::NoStackLocation => {
-                let own = IoAllocateIrp(1, 0);
-                skip_to_end(own);
-                let _status = IofCallDriver(lower, own);
-                let _again = IofCallDriver(lower, own);
-                finish(irp, STATUS_SUCCESS)
-            }
-            Bug::CancelRoutineSet => {
-                (*irp).CancelRoutine = Some(cancel);
-                finish(irp, STATUS_SUCCESS)
-            }
-            Bug::KeepAndForget => {
-                copy_next(irp, Some(keep), null_mut());
-                let _status = IofCallDriver(lower, irp);
-                STATUS_SUCCESS
-            }
-            Bug::NoNextLocation => {
-                let own = IoAllocateIrp(1, 0);
-                (*own).CurrentLocation = 1;
-                let _status = IoSetCompletionRoutineEx(device, own, Some(keep), null_mut(), 1, 1, 1);
-                finish(irp, STATUS_SUCCESS)
-            }
-            Bug::CancelRoutineLate => {
-                mark_pending(irp);
-                (*irp).CancelRoutine = Some(cancel);
-                finish(irp, STATUS_SUCCESS);
-                STATUS_PENDING
-            }
-            Bug::CompletePending => finish(irp, STATUS_PENDING),
-            Bug::CompleteInRoutine => {
-                copy_next(irp, Some(complete_again), null_mut());
-                IofCallDriver(lower, irp)
-            }
-            Bug::FreeThreaded => {
-                IoFreeIrp(irp);
-                STATUS_SUCCESS
-            }
-            Bug::ReuseThreaded => {
-                IoReuseIrp(irp, STATUS_SUCCESS);
-                STATUS_SUCCESS
-            }
-            Bug::OwnIrpRunsThrough => {
-                let own = IoAllocateIrp((*lower).StackSize, 0);
-                (*location(own).sub(1)).MajorFunction = IRP_MJ_FLUSH_BUFFERS as u8;
-                let _status = IofCallDriver(lower, own);
-                finish(irp, STATUS_SUCCESS)
-            }
-            Bug::LeakIrp => {
-                let _own = IoAllocateIrp((*lower).StackSize, 0);
-                finish(irp, STATUS_SUCCESS)
-            }
-            Bug::CallAtDispatch => {
-                let mut lock: KSPIN_LOCK = 0;
-                KeInitializeSpinLock(&raw mut lock);
-                let old = KeAcquireSpinLockRaiseToDpc(&raw mut lock);
-                copy_next(irp, Some(propagate), null_mut());
-                let status = IofCallDriver(lower, irp);
-                KeReleaseSpinLock(&raw mut lock, old);
-                status
-            }
-            Bug::DereferenceTwice => {
-                let top = IoGetAttachedDeviceReference(lower);
-                for _ in 0..4 {
-                    ObfDereferenceObject(top.cast());
-                }
-                finish(irp, STATUS_SUCCESS)
-            }
-            Bug::RaisedOnReturn => {
-                let mut lock: KSPIN_LOCK = 0;
-                KeInitializeSpinLock(&raw mut lock);
-                KeAcquireSpinLockRaiseToDpc(&raw mut lock);
-                finish(irp, STATUS_SUCCESS)
-            }
-            _ => watched(device, irp),
-        }
-    }
-}
-
-unsafe fn skip_to_end(irp: PIRP) {
-    // SAFETY: the IRP is this driver's own.
-    unsafe {
-        let next = location(irp).sub(1);
-        (*next).MajorFunction = IRP_MJ_FLUSH_BUFFERS as u8;
-        (*next).CompletionRoutine = Some(keep);
-        (*next).Control = (SL_INVOKE_ON_SUCCESS | SL_INVOKE_ON_ERROR) as u8;
-        (*irp).CurrentLocation = 1;
-    }
 }
 
 unsafe fn forward_and_wait(lower: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {

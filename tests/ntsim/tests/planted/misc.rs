@@ -1,10 +1,10 @@
 //! Work items, stack, extended state, bug checks, threads, strings.
 
 use super::driver::*;
-use super::{caught, clean, expect};
+use super::{caught, clean, expect, planted};
 use vck_ntsim::abi::*;
 use vck_ntsim::ob::handles::ObjectKind;
-use vck_ntsim::{Rule, SchedulerKind, World};
+use vck_ntsim::{SchedulerKind, World};
 
 unsafe extern "C" fn nothing(_: PDEVICE_OBJECT, _: PVOID) {}
 
@@ -20,49 +20,11 @@ fn item() -> PIO_WORKITEM {
     nt!(IoAllocateWorkItem(device))
 }
 
-#[test]
-fn work_item_queued_twice() {
-    caught(Rule::WorkItem, || {
-        let item = item();
-        for _ in 0..100 {
-            queue(item);
-        }
-    });
-}
-
-#[test]
-fn work_item_freed_while_queued() {
-    let world = World::builder().seed(1).configure(|config| config.preemption = 0).build();
-    world.run_driver("work item", || {
-        let item = item();
-        queue(item);
-        nt!(IoFreeWorkItem(item));
-    });
-    expect(&world, Rule::WorkItem);
-}
-
 #[inline(never)]
 fn deep(left: usize) -> u64 {
     let frame = std::hint::black_box([left as u64; 128]);
     let irql = u64::from(nt!(KeGetCurrentIrql()));
     if left == 0 { irql } else { deep(left - 1) + frame[5] }
-}
-
-#[test]
-fn recursion_that_uses_up_the_stack() {
-    caught(Rule::StackOverrun, || {
-        deep(100);
-    });
-}
-
-#[test]
-#[expect(clippy::large_stack_arrays, reason = "the planted bug")]
-fn one_frame_that_is_too_large() {
-    caught(Rule::StackOverrun, || {
-        let frame = std::hint::black_box([1_u8; 25 << 10]);
-        nt!(KeGetCurrentIrql());
-        std::hint::black_box(&frame);
-    });
 }
 
 unsafe extern "C" fn deep_callout(_: PVOID) {
@@ -87,63 +49,6 @@ fn stack_high_water_is_measured_across_nested_callbacks() {
     }));
     let used = world.stack_high_water();
     assert!((6 << 10..20 << 10).contains(&used), "{used}");
-}
-
-#[test]
-fn extended_state_restored_at_another_irql() {
-    caught(Rule::SimdGuard, || {
-        let state = object();
-        let _status = nt!(KeSaveExtendedProcessorState(2, state));
-        nt!(KeRaiseIrqlToDpcLevel());
-        nt!(KeRestoreExtendedProcessorState(state));
-    });
-}
-
-#[test]
-fn extended_state_never_restored() {
-    caught(Rule::SimdGuard, || {
-        let _status = nt!(KeSaveExtendedProcessorState(2, object()));
-    });
-}
-
-#[test]
-fn extended_state_saved_with_a_feature_that_is_off() {
-    caught(Rule::SimdGuard, || {
-        let _status = nt!(KeSaveExtendedProcessorState(1 << 62, object()));
-    });
-}
-
-#[test]
-fn bug_check() {
-    for code in [0xC4, 0x1] {
-        caught(Rule::BugCheck, move || nt!(KeBugCheckEx(code, 0, 0, 0, 0)));
-    }
-}
-
-#[test]
-fn more_wait_objects_than_the_thread_has_blocks_for() {
-    caught(Rule::BadArgument, || {
-        let objects = Box::leak(Box::new([event().cast(), event().cast(), event().cast(), event().cast()]));
-        let _status = nt!(KeWaitForMultipleObjects(
-            4,
-            objects.as_mut_ptr(),
-            1,
-            0,
-            0,
-            0,
-            std::ptr::null_mut(),
-            std::ptr::null_mut()
-        ));
-    });
-}
-
-#[test]
-fn semaphore_released_past_its_limit() {
-    caught(Rule::BadArgument, || {
-        let semaphore = object::<KSEMAPHORE>();
-        nt!(KeInitializeSemaphore(semaphore, 0, 2));
-        nt!(KeReleaseSemaphore(semaphore, 0, 3, 0));
-    });
 }
 
 unsafe extern "C" fn ender(context: PVOID) {
@@ -189,4 +94,91 @@ fn strings_compare_append_and_refuse_what_does_not_fit() {
         assert_eq!(nt!(RtlEqualUnicodeString(&raw const target, &raw const name, 0)), 1);
         assert_eq!(nt!(RtlPrefixUnicodeString(&raw const target, &raw const name, 1)), 1);
     });
+}
+
+planted! {
+    WorkItem: fn work_item_queued_twice(rule) {
+        caught(rule, || {
+            let item = item();
+            for _ in 0..100 {
+                queue(item);
+            }
+        });
+    }
+
+    WorkItem: fn work_item_freed_while_queued(rule) {
+        let world = World::builder().seed(1).configure(|config| config.preemption = 0).build();
+        world.run_driver("work item", || {
+            let item = item();
+            queue(item);
+            nt!(IoFreeWorkItem(item));
+        });
+        expect(&world, rule);
+    }
+
+    StackOverrun: fn recursion_that_uses_up_the_stack(rule) {
+        caught(rule, || {
+            deep(100);
+        });
+    }
+
+    #[expect(clippy::large_stack_arrays, reason = "the planted bug")]
+    StackOverrun: fn one_frame_that_is_too_large(rule) {
+        caught(rule, || {
+            let frame = std::hint::black_box([1_u8; 25 << 10]);
+            nt!(KeGetCurrentIrql());
+            std::hint::black_box(&frame);
+        });
+    }
+
+    SimdGuard: fn extended_state_restored_at_another_irql(rule) {
+        caught(rule, || {
+            let state = object();
+            let _status = nt!(KeSaveExtendedProcessorState(2, state));
+            nt!(KeRaiseIrqlToDpcLevel());
+            nt!(KeRestoreExtendedProcessorState(state));
+        });
+    }
+
+    SimdGuard: fn extended_state_never_restored(rule) {
+        caught(rule, || {
+            let _status = nt!(KeSaveExtendedProcessorState(2, object()));
+        });
+    }
+
+    SimdGuard: fn extended_state_saved_with_a_feature_that_is_off(rule) {
+        caught(rule, || {
+            let _status = nt!(KeSaveExtendedProcessorState(1 << 62, object()));
+        });
+    }
+
+    BugCheck: fn bug_check(rule) {
+        for code in [0xC4, 0x1] {
+            caught(rule, move || nt!(KeBugCheckEx(code, 0, 0, 0, 0)));
+        }
+    }
+
+    BadArgument: fn more_wait_objects_than_the_thread_has_blocks_for(rule) {
+        caught(rule, || {
+            let objects = Box::leak(Box::new([event().cast(), event().cast(), event().cast(), event().cast()]));
+            let _status = nt!(KeWaitForMultipleObjects(
+                4,
+                objects.as_mut_ptr(),
+                1,
+                0,
+                0,
+                0,
+                std::ptr::null_mut(),
+                std::ptr::null_mut()
+            ));
+        });
+    }
+
+    BadArgument: fn semaphore_released_past_its_limit(rule) {
+        caught(rule, || {
+            let semaphore = object::<KSEMAPHORE>();
+            nt!(KeInitializeSemaphore(semaphore, 0, 2));
+            nt!(KeReleaseSemaphore(semaphore, 0, 3, 0));
+        });
+    }
 }

@@ -1,8 +1,7 @@
 //! MDLs and mappings.
 
 use super::driver::*;
-use super::{caught, clean};
-use vck_ntsim::Rule;
+use super::{caught, clean, planted};
 use vck_ntsim::abi::*;
 
 const NO_EXECUTE: u32 = 0x4000_0000;
@@ -79,61 +78,56 @@ fn reserved_window_carries_a_mapping() {
     });
 }
 
-#[test]
-fn mdl_freed_with_locked_pages() {
-    caught(Rule::MdlState, || nt!(IoFreeMdl(locked(buffer(), 256))));
-}
+planted! {
+    MdlState: fn mdl_freed_with_locked_pages(rule) {
+        caught(rule, || nt!(IoFreeMdl(locked(buffer(), 256))));
+    }
 
-#[test]
-fn mdl_mapped_without_locked_pages() {
-    caught(Rule::MdlState, || {
-        map(plain(buffer(), 256), 0);
-    });
-}
+    MdlState: fn mdl_mapped_without_locked_pages(rule) {
+        caught(rule, || {
+            map(plain(buffer(), 256), 0);
+        });
+    }
 
-#[test]
-fn window_freed_while_it_is_mapped() {
-    caught(Rule::MdlState, || {
-        let window = nt!(MmAllocateMappingAddress(8192, TAG));
-        nt!(MmMapLockedPagesWithReservedMapping(window, TAG, locked(buffer(), 256), 1));
-        nt!(MmFreeMappingAddress(window, TAG));
-    });
-}
+    MdlState: fn window_freed_while_it_is_mapped(rule) {
+        caught(rule, || {
+            let window = nt!(MmAllocateMappingAddress(8192, TAG));
+            nt!(MmMapLockedPagesWithReservedMapping(window, TAG, locked(buffer(), 256), 1));
+            nt!(MmFreeMappingAddress(window, TAG));
+        });
+    }
 
-#[test]
-fn mdl_mapped_twice() {
-    caught(Rule::MdlDoubleMap, || {
-        let mdl = locked(buffer(), 256);
-        map(mdl, 0);
-        map(mdl, NO_WRITE);
-    });
-}
+    MdlDoubleMap: fn mdl_mapped_twice(rule) {
+        caught(rule, || {
+            let mdl = locked(buffer(), 256);
+            map(mdl, 0);
+            map(mdl, NO_WRITE);
+        });
+    }
 
-#[test]
-fn mdl_unmapped_twice() {
-    caught(Rule::MdlDoubleMap, || {
-        let mdl = locked(buffer(), 256);
-        let address = map(mdl, 0);
-        nt!(MmUnmapLockedPages(address, mdl));
-        nt!(MmUnmapLockedPages(address, mdl));
-    });
-}
+    MdlDoubleMap: fn mdl_unmapped_twice(rule) {
+        caught(rule, || {
+            let mdl = locked(buffer(), 256);
+            let address = map(mdl, 0);
+            nt!(MmUnmapLockedPages(address, mdl));
+            nt!(MmUnmapLockedPages(address, mdl));
+        });
+    }
 
-#[test]
-fn write_through_a_no_write_mapping_seen_at_unmap() {
-    caught(Rule::MdlNoWrite, || {
-        let mdl = locked(buffer(), 256);
-        let address = map(mdl, NO_WRITE);
-        poke(address, 255, 1);
-        nt!(MmUnmapLockedPages(address, mdl));
-    });
-}
+    MdlNoWrite: fn write_through_a_no_write_mapping_seen_at_unmap(rule) {
+        caught(rule, || {
+            let mdl = locked(buffer(), 256);
+            let address = map(mdl, NO_WRITE);
+            poke(address, 255, 1);
+            nt!(MmUnmapLockedPages(address, mdl));
+        });
+    }
 
-#[test]
-fn write_through_a_no_write_mapping_seen_at_unlock() {
-    caught(Rule::MdlNoWrite, || {
-        let mdl = locked(buffer(), 256);
-        poke(map(mdl, NO_WRITE), 0, 1);
-        nt!(MmUnlockPages(mdl));
-    });
+    MdlNoWrite: fn write_through_a_no_write_mapping_seen_at_unlock(rule) {
+        caught(rule, || {
+            let mdl = locked(buffer(), 256);
+            poke(map(mdl, NO_WRITE), 0, 1);
+            nt!(MmUnlockPages(mdl));
+        });
+    }
 }
