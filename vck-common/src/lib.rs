@@ -3,12 +3,12 @@
 //! behind which the rest of the system is built and tested.
 //!
 //! # Invariants
-//! * No unsafe code, no statics, no reachable panic. Every allocation is fallible and bounded.
+//! * No unsafe code outside the vector kernels of [`xts`], no statics, no reachable panic. Every allocation is fallible and bounded.
 //! * Units are types ([`Lba`], [`DataSector`], ...); [`Geometry`] alone converts between them.
 //! * Secrets are types ([`Secret`], [`SecretBytes`]): wiped on drop, never printed, never cloned.
 //! * Everything that arrives from outside (a message, a metadata block, a boot sector) is bounded before it is used.
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![cfg_attr(not(any(test, feature = "conformance")), deny(clippy::disallowed_methods, clippy::disallowed_macros))]
 
 extern crate alloc;

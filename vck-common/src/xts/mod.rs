@@ -15,6 +15,14 @@ use aes::{
 };
 use zeroize::ZeroizeOnDrop;
 
+mod features;
+mod kernel;
+mod registers;
+
+pub use features::Features;
+pub use kernel::Kernel;
+pub use registers::{ExtendedMask, WideRegisters};
+
 use crate::{DataSector, SectorSize, VckResult, VolumeCipher};
 
 const BLOCK: usize = 16;
