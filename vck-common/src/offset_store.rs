@@ -223,6 +223,13 @@ pub trait EncryptedOffsetStore: Send + Sync {
     /// Tells the store that the writes of the last `seal` are durable. Max IRQL: `DISPATCH_LEVEL`.
     fn sealed_is_durable(&self, offset: DataSector, state: VolumeState);
 
+    /// Whether places that should hold the current boundary and direction do not: damaged or outdated copies. Whoever bound
+    /// the volume writable seals the current values and writes them, after a journal that names them is durable. No I/O. Max
+    /// IRQL: `DISPATCH_LEVEL`.
+    fn needs_rewrite(&self) -> bool {
+        false
+    }
+
     /// The journal that protects the sectors under conversion, if the format has one. `PASSIVE_LEVEL`; called once per
     /// attach, no I/O.
     ///

@@ -2,14 +2,15 @@
 //!
 //! Writing a block over another volume's block destroys the only copy of that volume's keys, so both ways look first.
 
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicBool, AtomicU64};
 
 use super::{
     codec::MetadataCodec,
     header::JvckHeader,
     keys::JvckSecrets,
-    layout::{BLOCK_SIZE, SALT_SIZE, first_block},
+    layout::{BLOCK_SIZE, SALT_SIZE, block_salt, first_block},
     probe::{find_block, sector_buffer},
+    record::Blocks,
     recovery::{OpenReport, ReplicaSet},
     store::{JvckMetadataStore, pack},
 };
@@ -74,7 +75,7 @@ impl ExistingMetadata {
     }
 }
 
-/// Lists the writes that place `block` in every replica, in index order.
+/// Lists the writes that place `block` in every replica, in index order. The salt of the block identifies the update.
 ///
 /// # Errors
 /// [`VckError::NoMemory`]; `out` is then empty.
@@ -87,10 +88,14 @@ pub(super) fn place_block(geometry: &Geometry, block: &[u8; BLOCK_SIZE], out: &m
         return Err(VckError::ValidationFailed("no metadata replica was asked for"));
     };
     let listed = out.push_sector(first, block, size).and_then(|()| places.try_for_each(|lba| out.push_same(lba)));
-    if listed.is_err() {
-        out.clear();
+    match listed.and_then(|()| block_salt(block)) {
+        Ok(salt) => out.set_identity(salt),
+        Err(error) => {
+            out.clear();
+            return Err(error);
+        }
     }
-    listed
+    Ok(())
 }
 
 /// Checks a block that a client sealed, and the request that carries it, before anything is written. Lists the writes that
@@ -180,6 +185,10 @@ impl<S: SectorIo, C: MetadataCodec> JvckMetadataStore<S, C> {
         io.flush()?;
         let good = geometry.replica_count();
         let report = OpenReport { adopted: 0, good, stale: ReplicaSet::default(), conflicting: false };
-        Ok(Self { io, geometry, header, secrets, codec, vmk, current: AtomicU64::new(pack(offset, state)), report })
+        let mut blocks = Blocks::new();
+        blocks.note(&header, &salt);
+        let current = AtomicU64::new(pack(offset, state));
+        let rewritten = AtomicBool::new(false);
+        Ok(Self { io, geometry, header, secrets, codec, vmk, current, report, blocks, rewritten })
     }
 }

@@ -5,7 +5,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroize;
 
-use super::layout::SALT_SIZE;
+use super::{layout::SALT_SIZE, record::DIGEST_KEY_SIZE};
 use crate::{Secret, VckError, VckResult};
 
 /// The two keys of the data region.
@@ -45,13 +45,11 @@ pub struct DerivedKeys {
 /// # Errors
 /// [`VckError::CryptoFailed`]; it does not happen with these lengths.
 pub fn derive_keys(volume_id: &[u8; 16], salt: &[u8; SALT_SIZE], vmk: &[u8]) -> VckResult<DerivedKeys> {
-    // The extract step is spelt out so that the pseudo-random key can be wiped.
-    let mut extract = hmac(volume_id, salt)?;
-    extract.update(vmk);
-    let mut prk = extract.finalize().into_bytes();
-    let expander = Hkdf::<Sha256>::from_prk(&prk);
-    prk.as_mut_slice().zeroize();
-    let expander = expander.map_err(|_| VckError::CryptoFailed("key derivation"))?;
+    let mut context = [0; 32];
+    let (front, back) = context.split_at_mut(16);
+    front.copy_from_slice(volume_id);
+    back.copy_from_slice(salt);
+    let expander = expander(&context, vmk)?;
     let mut keys = DerivedKeys { mac_key: Secret::zeroed(), enc_key: Secret::zeroed(), enc_iv: Secret::zeroed() };
     let purposes: [(&[u8], &mut [u8]); 3] = [
         (b"EncryptedMetadata:MAC", keys.mac_key.expose_mut()),
@@ -64,11 +62,33 @@ pub fn derive_keys(volume_id: &[u8; 16], salt: &[u8; SALT_SIZE], vmk: &[u8]) -> 
     Ok(keys)
 }
 
-/// HMAC keyed with `volume_id || salt`.
-fn hmac(volume_id: &[u8; 16], salt: &[u8; SALT_SIZE]) -> VckResult<Hmac<Sha256>> {
-    let mut key = [0; 32];
-    let (front, back) = key.split_at_mut(16);
-    front.copy_from_slice(volume_id);
-    back.copy_from_slice(salt);
-    Hmac::new_from_slice(&key).map_err(|_| VckError::CryptoFailed("key derivation"))
+/// The keys of the conversion record. They do not depend on the salt of a block, so that they stay the same when blocks change.
+pub(super) struct RecordKeys {
+    /// Authenticates the record.
+    pub(super) mac: Secret<32>,
+    /// Keys the digests of sectors.
+    pub(super) digest: Secret<DIGEST_KEY_SIZE>,
+}
+
+/// Derives the keys of the record of the volume with this id.
+pub(super) fn derive_record_keys(volume_id: &[u8; 16], vmk: &[u8]) -> VckResult<RecordKeys> {
+    let expander = expander(volume_id, vmk)?;
+    let mut keys = RecordKeys { mac: Secret::zeroed(), digest: Secret::zeroed() };
+    let purposes: [(&[u8], &mut [u8]); 2] =
+        [(b"ConversionRecord:MAC", keys.mac.expose_mut()), (b"ConversionRecord:Digest", keys.digest.expose_mut())];
+    for (info, out) in purposes {
+        expander.expand(info, out).map_err(|_| VckError::CryptoFailed("key derivation"))?;
+    }
+    Ok(keys)
+}
+
+/// The extract step, spelt out so that the pseudo-random key can be wiped.
+fn expander(context: &[u8], vmk: &[u8]) -> VckResult<Hkdf<Sha256>> {
+    let failed = VckError::CryptoFailed("key derivation");
+    let mut extract = Hmac::<Sha256>::new_from_slice(context).map_err(|_| failed)?;
+    extract.update(vmk);
+    let mut prk = extract.finalize().into_bytes();
+    let expander = Hkdf::<Sha256>::from_prk(&prk);
+    prk.as_mut_slice().zeroize();
+    expander.map_err(|_| failed)
 }

@@ -14,6 +14,8 @@
 //! * Boundary and direction always come from the same replica.
 //! * Nothing is written by opening. Stale replicas are reported ([`JvckMetadataStore::stale_replicas`]); whoever attached
 //!   the volume writable rewrites them with a freshly sealed update.
+//! * The conversion record in the vendor area ([`EncryptedOffsetStore::journal`](crate::EncryptedOffsetStore::journal))
+//!   names the salts of the blocks that belong to it; blocks with another salt were written by somebody else.
 //! * A salt is never used twice: every sealed block draws 16 new random bytes.
 //!
 //! # Ordering
@@ -27,6 +29,7 @@ mod keys;
 mod layout;
 mod probe;
 mod reader;
+mod record;
 mod recovery;
 pub mod store;
 

@@ -1,13 +1,14 @@
 //! The two phases of opening: adopt a header without a key, then unseal with one.
 
 use alloc::vec::Vec;
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicBool, AtomicU64};
 
 use super::{
     codec::{MetadataCodec, ReplicaCtx, Unsealed, read_vendor},
     header::JvckHeader,
     layout::{BLOCK_SIZE, first_block},
     probe,
+    record::Blocks,
     recovery::{Election, OpenReport, ReplicaSet},
     store::{JvckMetadataStore, pack},
 };
@@ -104,6 +105,7 @@ impl<S: SectorIo> JvckMetadataReader<S> {
         let vmk = SecretBytes::copy_from(vmk)?;
         let data_sectors = self.geometry.data_sectors().get();
         let mut opened: Option<(C, Election)> = None;
+        let mut blocks = Blocks::new();
         let mut failure = VckError::NotFound("there is no JVCK metadata on this volume");
         for index in 0..self.replica_count() {
             let outcome = self.replica_ctx(index).and_then(|replica| {
@@ -114,23 +116,36 @@ impl<S: SectorIo> JvckMetadataReader<S> {
                 if unsealed.encrypted_offset.get() > data_sectors {
                     return Err(VckError::BadBlock("its boundary lies outside the data region"));
                 }
-                match (&mut opened, new_codec) {
+                let counts = match (&mut opened, new_codec) {
                     (Some((_, election)), _) => election.consider(index, replica.block, &unsealed),
-                    (none, Some(codec)) => *none = Some((codec, Election::open(index, replica.block, unsealed))),
-                    (None, None) => {}
+                    (none, Some(codec)) => {
+                        *none = Some((codec, Election::open(index, replica.block, unsealed)));
+                        true
+                    }
+                    (None, None) => false,
+                };
+                if counts {
+                    blocks.note(replica.header(), replica.salt()?);
                 }
                 Ok(())
             });
+            blocks.unread |= outcome.as_ref().is_err_and(|error| !tells_of_the_block(error));
             match outcome {
                 Err(error) if failure != VckError::WrongKey => failure = error,
                 _ => {}
             }
         }
         let (codec, election) = opened.ok_or(failure)?;
-        self.finish(codec, election, vmk)
+        self.finish(codec, election, blocks, vmk)
     }
 
-    fn finish<C>(mut self, codec: C, election: Election, vmk: SecretBytes) -> VckResult<JvckMetadataStore<S, C>> {
+    fn finish<C>(
+        mut self,
+        codec: C,
+        election: Election,
+        blocks: Blocks,
+        vmk: SecretBytes,
+    ) -> VckResult<JvckMetadataStore<S, C>> {
         let winner = election.winner();
         let report = OpenReport {
             adopted: winner.index,
@@ -147,6 +162,8 @@ impl<S: SectorIo> JvckMetadataReader<S> {
             codec,
             vmk,
             report,
+            blocks,
+            rewritten: AtomicBool::new(false),
         })
     }
 
@@ -160,4 +177,12 @@ impl<S: SectorIo> JvckMetadataReader<S> {
         }
         stale
     }
+}
+
+/// Whether an error is about what a replica holds, so that it was read.
+const fn tells_of_the_block(error: &VckError) -> bool {
+    matches!(
+        error,
+        VckError::SignatureMismatch | VckError::ChecksumMismatch | VckError::BadBlock(_) | VckError::WrongKey
+    )
 }

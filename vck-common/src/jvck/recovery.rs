@@ -87,19 +87,20 @@ impl Election {
         Self { first, best: first, good: 1, conflicting: false, secrets }
     }
 
-    /// Considers another good replica. One with other data keys cannot describe the same data and does not count.
-    pub(super) fn consider(&mut self, index: usize, block: &[u8; BLOCK_SIZE], unsealed: &Unsealed) {
+    /// Considers another good replica. One with other data keys cannot describe the same data and does not count; the answer
+    /// is whether it does.
+    pub(super) fn consider(&mut self, index: usize, block: &[u8; BLOCK_SIZE], unsealed: &Unsealed) -> bool {
         let same = |ours: &[u8; 32], theirs: &[u8; 32]| ours.as_slice().ct_eq(theirs.as_slice());
         let same_keys = same(self.secrets.fvek_key1.expose(), unsealed.secrets.fvek_key1.expose())
             & same(self.secrets.fvek_key2.expose(), unsealed.secrets.fvek_key2.expose());
         if !bool::from(same_keys) {
-            return;
+            return false;
         }
         self.good = self.good.saturating_add(1);
         let (offset, state) = (unsealed.encrypted_offset, unsealed.state);
         if state != self.first.state {
             self.conflicting |= offset != self.first.offset;
-            return;
+            return true;
         }
         let newer = match state {
             VolumeState::Encrypt => offset > self.best.offset,
@@ -108,6 +109,7 @@ impl Election {
         if newer {
             self.best = Candidate { index, offset, state, block: *block };
         }
+        true
     }
 
     pub(super) const fn winner(&self) -> &Candidate {
@@ -141,7 +143,9 @@ mod tests {
         let mut all = replicas.iter().map(unsealed).enumerate();
         let (index, first) = all.next().unwrap();
         let mut election = Election::open(index, &[0; BLOCK_SIZE], first);
-        all.for_each(|(index, other)| election.consider(index, &[0; BLOCK_SIZE], &other));
+        all.for_each(|(index, other)| {
+            assert!(election.consider(index, &[0; BLOCK_SIZE], &other), "the keys are the same");
+        });
         (election.winner().index, election.conflicting)
     }
 

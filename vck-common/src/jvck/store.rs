@@ -5,7 +5,8 @@
 //! caller issues the writes in that order and stops at the first error, makes them durable, and then calls
 //! [`EncryptedOffsetStore::sealed_is_durable`]; only from then on does [`EncryptedOffsetStore::load`] answer the new values.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use alloc::boxed::Box;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::{
     codec::{JvckCbcCodec, MetadataCodec, read_vendor},
@@ -14,11 +15,12 @@ use super::{
     keys::JvckSecrets,
     layout::{BLOCK_SIZE, SALT_SIZE, VENDOR_RESERVED_SIZE},
     reader::JvckMetadataReader,
+    record::{Blocks, new_journal},
     recovery::{OpenReport, ReplicaSet},
 };
 use crate::{
     DataSector, Durability, EncryptedOffset, EncryptedOffsetStore, Geometry, RandomSource, SealedUpdate, SecretBytes,
-    SectorIo, VckError, VckResult, VendorSector, VolumeState,
+    SectorIo, VckError, VckResult, VendorSector, VolumeState, journal::ConversionJournal,
 };
 
 /// The direction's place in the word that holds boundary and direction. A boundary counts sectors of at least 512 bytes on
@@ -45,6 +47,10 @@ pub struct JvckMetadataStore<S, C = JvckCbcCodec> {
     /// Boundary and direction in one word, so that a reader never sees half of a change.
     pub(super) current: AtomicU64,
     pub(super) report: OpenReport,
+    /// What the blocks were at open.
+    pub(super) blocks: Blocks,
+    /// Every replica was written since.
+    pub(super) rewritten: AtomicBool,
 }
 
 impl<S: SectorIo> JvckMetadataStore<S> {
@@ -160,7 +166,7 @@ impl<S: SectorIo, C: MetadataCodec> JvckMetadataStore<S, C> {
         self.seal_into(offset, state, random, &mut update)?;
         update.apply(&self.io, Durability::AtNextFlush)?;
         self.io.flush()?;
-        self.current.store(pack(offset, state), Ordering::Release);
+        self.sealed_is_durable(offset, state);
         Ok(())
     }
 
@@ -205,5 +211,19 @@ impl<S: SectorIo, C: MetadataCodec> EncryptedOffsetStore for JvckMetadataStore<S
 
     fn sealed_is_durable(&self, offset: DataSector, state: VolumeState) {
         self.current.store(pack(offset, state), Ordering::Release);
+        self.rewritten.store(true, Ordering::Release);
+    }
+
+    /// The conversion record. It must be had before the first update is written: what it says is compared with the blocks that
+    /// were found at open.
+    fn journal(&self) -> VckResult<Option<Box<dyn ConversionJournal>>> {
+        if self.rewritten.load(Ordering::Acquire) {
+            return Err(VckError::WrongState("the journal is to be had before the first update is written"));
+        }
+        new_journal(&self.geometry, &self.header, &self.blocks, self.vmk.expose()).map(Some)
+    }
+
+    fn needs_rewrite(&self) -> bool {
+        !self.report.stale.is_empty() && !self.rewritten.load(Ordering::Acquire)
     }
 }

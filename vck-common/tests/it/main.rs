@@ -10,6 +10,7 @@ mod handover;
 mod keys_and_blocks;
 mod opening;
 mod preparing;
+mod record;
 mod secrets;
 mod stack;
 mod statuses;

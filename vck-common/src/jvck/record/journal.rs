@@ -1,0 +1,417 @@
+//! The journal over the record: which slot is written, which salts are named, and what opening decides.
+//!
+//! # Ordering
+//! A write goes to the slot that does not hold the newest durable record, in every replica in index order, with a generation
+//! above every one before. Until [`ConversionJournal::it_is_durable`] further writes go to the same slot.
+//!
+//! # Salts
+//! `on_disk` is what the blocks may be now. The salt of `upcoming` joins it when the record that names it is durable, since
+//! from then on its blocks may be written; when those are durable in every replica it stays alone.
+//!
+//! What was read at open may still sit in a volatile cache, if the volume was detached without a loss of power. The first
+//! write therefore flushes before it overwrites the older slot.
+
+use alloc::{boxed::Box, vec::Vec};
+use core::mem;
+
+use zeroize::Zeroize;
+
+use super::{
+    codec::{self, Binding, Contents, Decoded},
+    digest::DigestKey,
+    layout::{DIGEST_SIZE, DIGESTS, Slot, Slots},
+    salts::{Salt, SaltSet},
+};
+use crate::{
+    DamagedSector, DataExtent, DataSector, Durability, Geometry, Lba, SealedUpdate, Secret, SectorCount, SectorIo,
+    VckError, VckResult,
+    journal::{ConversionJournal, Damage, Entry, Found, MAX_DAMAGED},
+    jvck::{JvckHeader, keys::derive_record_keys, layout::SALT_SIZE, probe::sector_buffer},
+};
+
+/// How far the generation jumps when a slot could not be read: it may hold newer records that were never durable.
+const JUMP: u64 = 1 << 16;
+
+/// What the metadata blocks were when the volume was opened.
+#[derive(Clone, Copy)]
+pub(in crate::jvck) struct Blocks {
+    /// Salts of the good blocks.
+    pub(in crate::jvck) salts: SaltSet,
+    /// There were more salts than fit.
+    pub(in crate::jvck) crowded: bool,
+    /// A block could not be read; it may hold an older salt.
+    pub(in crate::jvck) unread: bool,
+    /// A good block has bytes of a vendor: the vendor area is not ours.
+    pub(in crate::jvck) vendor: bool,
+}
+
+impl Blocks {
+    pub(in crate::jvck) const fn new() -> Self {
+        Self { salts: SaltSet::new(), crowded: false, unread: false, vendor: false }
+    }
+
+    /// Takes note of a good block.
+    pub(in crate::jvck) fn note(&mut self, header: &JvckHeader, salt: &Salt) {
+        self.crowded |= !self.salts.insert(salt);
+        self.vendor |=
+            header.vendor_id != 0 || header.vendor_version != 0 || header.vendor_reserved.iter().any(|&byte| byte != 0);
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Unopened,
+    /// The vendor area is not ours, or opening failed.
+    Refused,
+    Ready,
+}
+
+struct Written {
+    slot: Slot,
+    upcoming: Option<Salt>,
+}
+
+struct Best {
+    generation: u64,
+    slot: Slot,
+}
+
+struct Journal {
+    mac: Secret<32>,
+    digests: DigestKey,
+    binding: Binding,
+    slots: Option<Slots>,
+    phase: Phase,
+    generation: u64,
+    durable: Option<Slot>,
+    written: Option<Written>,
+    blocks: Blocks,
+    /// The last upcoming salt whose record is durable.
+    upcoming: Option<Salt>,
+    /// What was read may not be durable yet.
+    unsettled: bool,
+    /// The zone whose digests are in the buffer.
+    covered: DataExtent,
+    damaged: [DamagedSector; MAX_DAMAGED],
+    /// The record to be written, or the one that was read; the digests stay in their place.
+    slot: Vec<u8>,
+}
+
+/// Makes the journal of a volume; the memory it will need is taken here.
+pub(in crate::jvck) fn new_journal(
+    geometry: &Geometry,
+    header: &JvckHeader,
+    blocks: &Blocks,
+    vmk: &[u8],
+) -> VckResult<Box<dyn ConversionJournal>> {
+    let keys = derive_record_keys(&header.volume_id, vmk)?;
+    let slots = Slots::of(geometry);
+    let slot = sector_buffer(slots.map_or(0, |slots| slots.bytes()))?;
+    let nothing = DamagedSector { sector: DataSector::ZERO, damage: Damage::Torn };
+    // The one way to a fallible box without unsafe code leads through a vector.
+    let mut place = Vec::new();
+    place.try_reserve_exact(1).map_err(|_| VckError::NoMemory)?;
+    place.push(Journal {
+        digests: DigestKey::new(&keys.digest),
+        mac: keys.mac,
+        binding: Binding::new(geometry, header)?,
+        slots,
+        phase: Phase::Unopened,
+        generation: 0,
+        durable: None,
+        written: None,
+        blocks: *blocks,
+        upcoming: None,
+        unsettled: true,
+        covered: DataExtent::default(),
+        damaged: [nothing; MAX_DAMAGED],
+        slot,
+    });
+    let place: Box<[Journal; 1]> = place.into_boxed_slice().try_into().map_err(|_| VckError::NoMemory)?;
+    Ok(place)
+}
+
+impl Journal {
+    fn longest_zone(&self) -> SectorCount {
+        let digests = self.slots.and_then(|slots| u64::try_from(slots.digests()).ok()).unwrap_or(0);
+        SectorCount::new(digests).min(self.binding.geometry.data_sectors())
+    }
+
+    fn open(&mut self, io: &dyn SectorIo) -> VckResult<Found<'_>> {
+        self.phase = Phase::Refused;
+        self.covered = DataExtent::default();
+        (self.written, self.durable, self.upcoming, self.unsettled) = (None, None, None, true);
+        let Some(slots) = self.slots else { return Ok(Found::Unavailable) };
+        let mut search = Search { io, journal: self, slots, scratch: Vec::new(), best: None, unread: false };
+        search.scratch = sector_buffer(slots.bytes())?;
+        let claimed = search.run()?;
+        let (best, unread) = (search.best.take(), search.unread);
+        drop(search);
+        let Some(best) = best else {
+            if claimed {
+                return Err(VckError::BadBlock(
+                    "its conversion record is damaged in every replica, or was written under another key",
+                ));
+            }
+            self.generation = if unread { JUMP } else { 0 };
+            if self.blocks.vendor {
+                return Ok(Found::Unavailable);
+            }
+            self.phase = Phase::Ready;
+            return Ok(Found::Nothing);
+        };
+        let decoded = codec::decode(&self.slot, &self.binding, &mut self.damaged)?;
+        self.generation = decoded.generation.checked_add(if unread { JUMP } else { 0 }).ok_or(WORN)?;
+        self.durable = Some(best.slot);
+        self.settle(&decoded)
+    }
+
+    /// Compares the salts of the blocks with those that the record names.
+    fn settle(&mut self, decoded: &Decoded) -> VckResult<Found<'_>> {
+        let Decoded { activity, direction, boundary, zone, error, .. } = *decoded;
+        let named = |salt: &Salt| decoded.salts.contains(salt) || decoded.upcoming.as_ref() == Some(salt);
+        let overtaken = self.blocks.crowded || !self.blocks.salts.as_slice().iter().all(named);
+        if overtaken && !zone.is_empty() {
+            return Err(VckError::Conflict(
+                "another implementation changed the metadata blocks while the conversion record has sectors under way: \
+                 put the blocks of before back, or restore those sectors from a backup",
+            ));
+        }
+        if self.blocks.unread {
+            // A block that could not be read may be any of those that the record names.
+            for salt in decoded.salts.as_slice().iter().chain(&decoded.upcoming) {
+                self.blocks.crowded |= !self.blocks.salts.insert(salt);
+            }
+        }
+        self.covered = zone;
+        self.phase = Phase::Ready;
+        let damaged = self.damaged.get(..decoded.damaged).unwrap_or_default();
+        let entry = Entry { activity, direction, boundary, zone, error, damaged };
+        Ok(if overtaken { Found::Overtaken(entry) } else { Found::Entry(entry) })
+    }
+
+    fn cover(&mut self, zone: DataExtent, ciphertext: &[u8]) -> VckResult<()> {
+        let size = self.binding.geometry.sector_size();
+        let whole = size.bytes_of(zone.count).and_then(|bytes| usize::try_from(bytes.get()).ok());
+        if zone.count > self.longest_zone() || zone.end().is_none() || whole != Some(ciphertext.len()) {
+            return Err(VckError::InvalidData("the zone is too long for the record, or its bytes are not all there"));
+        }
+        // The old digests are gone from here on, whatever happens.
+        self.covered = DataExtent::default();
+        let (places, _) = self.slot.get_mut(DIGESTS..).unwrap_or_default().as_chunks_mut::<DIGEST_SIZE>();
+        let sectors = ciphertext.chunks_exact(size.usize()).zip(zone.first.get()..);
+        for (place, (bytes, sector)) in places.iter_mut().zip(sectors) {
+            *place = self.digests.digest(DataSector::new(sector), bytes).to_le_bytes();
+        }
+        self.covered = zone;
+        Ok(())
+    }
+
+    fn matches(&self, sector: DataSector, bytes: &[u8]) -> bool {
+        let place = || {
+            let index = usize::try_from(sector.checked_distance_from(self.covered.first)?.get()).ok()?;
+            let (digests, _) = self.slot.get(DIGESTS..)?.as_chunks::<DIGEST_SIZE>();
+            digests.get(index)
+        };
+        self.covered.contains(sector)
+            && bytes.len() == self.binding.geometry.sector_size().usize()
+            && place() == Some(&self.digests.digest(sector, bytes).to_le_bytes())
+    }
+
+    fn write(&mut self, io: &dyn SectorIo, entry: &Entry<'_>, upcoming: Option<&SealedUpdate>) -> VckResult<()> {
+        let (Phase::Ready, Some(slots)) = (self.phase, self.slots) else {
+            return Err(VckError::WrongState("the journal was not opened, or its place is not ours"));
+        };
+        self.check(entry)?;
+        let upcoming = self.identity(upcoming)?;
+        if self.unsettled {
+            match io.flush() {
+                Ok(()) | Err(VckError::Unsupported(_)) => self.unsettled = false,
+                Err(error) => return Err(error),
+            }
+        }
+        self.written = None;
+        self.generation = self.generation.checked_add(1).ok_or(WORN)?;
+        let contents = Contents { generation: self.generation, entry, salts: &self.blocks.salts, upcoming };
+        codec::encode(&contents, &self.binding, &mut self.slot)?;
+        let size = self.binding.geometry.sector_size();
+        let digests = usize::try_from(entry.zone.count.get()).map_err(|_| OUTSIDE)?;
+        let end = digests.checked_mul(DIGEST_SIZE).and_then(|bytes| bytes.checked_add(DIGESTS)).ok_or(OUTSIDE)?;
+        let used = codec::used_bytes(digests, size).and_then(|used| self.slot.get_mut(..used)).ok_or(OUTSIDE)?;
+        // What follows in the last sector is authenticated too, and must not be what an earlier zone left.
+        used.get_mut(end..).ok_or(OUTSIDE)?.fill(0);
+        codec::seal(&self.mac, used)?;
+        let slot = self.durable.map_or(Slot::First, Slot::other);
+        let mut outcome = Ok(());
+        for index in 0..self.binding.geometry.replica_count() {
+            let written = place(&self.binding.geometry, &slots, index, slot, used.len())
+                .and_then(|lba| io.write_sectors(lba, used, Durability::AtNextFlush));
+            outcome = outcome.and(written);
+        }
+        outcome?;
+        self.written = Some(Written { slot, upcoming });
+        Ok(())
+    }
+
+    fn check(&self, entry: &Entry<'_>) -> VckResult<()> {
+        let data = self.binding.geometry.data_sectors().get();
+        if entry.boundary.get() > data || entry.zone.end().is_none_or(|end| end.get() > data) {
+            return Err(OUTSIDE);
+        }
+        if !entry.zone.is_empty() && entry.zone != self.covered {
+            return Err(VckError::InvalidData("the zone of the entry is not the one that was covered"));
+        }
+        if entry.damaged.len() > MAX_DAMAGED || entry.damaged.iter().any(|damaged| damaged.sector.get() >= data) {
+            return Err(VckError::InvalidData("too many damaged sectors, or one outside the data region"));
+        }
+        Ok(())
+    }
+
+    fn identity(&self, upcoming: Option<&SealedUpdate>) -> VckResult<Option<Salt>> {
+        let Some(update) = upcoming else { return Ok(None) };
+        if update.identity() == &[0; SALT_SIZE] {
+            return Err(VckError::InvalidData("the upcoming blocks have no identity"));
+        }
+        if self.blocks.salts.is_full() && !self.blocks.salts.contains(update.identity()) {
+            return Err(VckError::WrongState("too many different metadata blocks may be on the volume"));
+        }
+        Ok(Some(*update.identity()))
+    }
+
+    fn it_is_durable(&mut self) {
+        let Some(Written { slot, upcoming }) = self.written.take() else { return };
+        self.durable = Some(slot);
+        if let Some(salt) = upcoming {
+            self.blocks.crowded |= !self.blocks.salts.insert(&salt);
+            self.upcoming = Some(salt);
+        }
+    }
+
+    fn blocks_are_durable(&mut self) {
+        if let Some(salt) = &self.upcoming {
+            self.blocks = Blocks { salts: SaltSet::only(salt), ..Blocks::new() };
+        }
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.slot.zeroize();
+    }
+}
+
+const OUTSIDE: VckError = VckError::InvalidData("the entry lies outside the data region");
+const WORN: VckError = VckError::BadBlock("its conversion record has the last possible generation");
+
+/// Where a slot of replica `index` begins; `len` bytes from there are vendor data.
+fn place(geometry: &Geometry, slots: &Slots, index: usize, slot: Slot, len: usize) -> VckResult<Lba> {
+    let start = slots.start(index, slot).ok_or(OUTSIDE)?;
+    geometry.vendor_lba(index, start, geometry.sector_size().sectors_of_buffer(len)?)
+}
+
+/// The search for the newest authentic record over all slots of all replicas.
+struct Search<'a> {
+    io: &'a dyn SectorIo,
+    journal: &'a mut Journal,
+    slots: Slots,
+    scratch: Vec<u8>,
+    best: Option<Best>,
+    /// A slot of some replica could not be read.
+    unread: bool,
+}
+
+impl Search<'_> {
+    /// Leaves the newest record in the journal's buffer. Answers whether both slots of a replica claim to be records of this
+    /// volume: before the second slot is written the first is durable, so one of the two must then be authentic.
+    fn run(&mut self) -> VckResult<bool> {
+        let replicas = self.journal.binding.geometry.replica_count();
+        let mut claimed = false;
+        let mut readable = [false; 2];
+        let mut failure = None;
+        for index in 0..replicas {
+            let mut claims = true;
+            for (slot, readable) in Slot::BOTH.into_iter().zip(&mut readable) {
+                match self.look(index, slot) {
+                    Ok(ours) => {
+                        claims &= ours;
+                        *readable = true;
+                    }
+                    Err(error) => {
+                        claims = false;
+                        self.unread = true;
+                        failure = Some(error);
+                    }
+                }
+            }
+            claimed |= claims;
+        }
+        match failure {
+            // The unreadable slot may hold the newest record: an older one must not be believed.
+            Some(error) if readable != [true; 2] => Err(error),
+            _ => Ok(claimed),
+        }
+    }
+
+    /// Takes the record in a slot if it is authentic and newer. Answers whether it claims to be ours.
+    fn look(&mut self, index: usize, slot: Slot) -> VckResult<bool> {
+        let geometry = &self.journal.binding.geometry;
+        let start = codec::used_bytes(0, geometry.sector_size()).ok_or(OUTSIDE)?;
+        let lba = place(geometry, &self.slots, index, slot, start)?;
+        self.io.read_sectors(lba, self.scratch.get_mut(..start).ok_or(OUTSIDE)?)?;
+        if !codec::is_ours(&self.scratch, &self.journal.binding) {
+            return Ok(false);
+        }
+        let Some(claim) = codec::claim(&self.scratch, &self.journal.binding, &self.slots) else { return Ok(true) };
+        if self.best.as_ref().is_some_and(|best| best.generation >= claim.generation) {
+            return Ok(true);
+        }
+        let used = self.scratch.get_mut(..claim.used).ok_or(OUTSIDE)?;
+        let rest = used.get_mut(start..).ok_or(OUTSIDE)?;
+        if !rest.is_empty() {
+            let behind = geometry.sector_size().sectors_of_buffer(start)?;
+            self.io.read_sectors(lba.checked_add(behind).ok_or(OUTSIDE)?, rest)?;
+        }
+        if codec::authentic(&self.journal.mac, used)? {
+            self.best = Some(Best { generation: claim.generation, slot });
+            mem::swap(&mut self.scratch, &mut self.journal.slot);
+        }
+        Ok(true)
+    }
+}
+
+impl ConversionJournal for [Journal; 1] {
+    fn longest_zone(&self) -> SectorCount {
+        let [journal] = self;
+        journal.longest_zone()
+    }
+
+    fn open(&mut self, io: &dyn SectorIo) -> VckResult<Found<'_>> {
+        let [journal] = self;
+        journal.open(io)
+    }
+
+    fn cover(&mut self, zone: DataExtent, ciphertext: &[u8]) -> VckResult<()> {
+        let [journal] = self;
+        journal.cover(zone, ciphertext)
+    }
+
+    fn matches(&self, sector: DataSector, bytes: &[u8]) -> bool {
+        let [journal] = self;
+        journal.matches(sector, bytes)
+    }
+
+    fn write(&mut self, io: &dyn SectorIo, entry: &Entry<'_>, upcoming: Option<&SealedUpdate>) -> VckResult<()> {
+        let [journal] = self;
+        journal.write(io, entry, upcoming)
+    }
+
+    fn it_is_durable(&mut self) {
+        let [journal] = self;
+        journal.it_is_durable();
+    }
+
+    fn blocks_are_durable(&mut self) {
+        let [journal] = self;
+        journal.blocks_are_durable();
+    }
+}

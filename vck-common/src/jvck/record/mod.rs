@@ -1,0 +1,23 @@
+//! The conversion record: the journal of a JVCK volume, in the vendor area of its replicas.
+//!
+//! ```text
+//! journal   which slot, which generation, which salts; what opening decides
+//!    |- codec    the bytes of a record, sealing and checking them
+//!    |- salts    the metadata blocks that may be on disk
+//!    |- digest   one keyed 64-bit digest per sector
+//!    '- layout   offsets, sizes, the places of the two slots
+//! ```
+//!
+//! # Invariants
+//! * Nothing of a record is believed before its MAC was checked, and every count in it has a limit besides.
+//! * A record names the salt of every good metadata block that may be on disk while it is the newest.
+//! * The slot of the newest durable record is never written.
+
+mod codec;
+mod digest;
+mod journal;
+mod layout;
+mod salts;
+
+pub(super) use digest::DIGEST_KEY_SIZE;
+pub(super) use journal::{Blocks, new_journal};
