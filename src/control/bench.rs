@@ -3,10 +3,10 @@
 use core::time::Duration;
 
 use vck_common::wire::BenchResp;
-use vck_common::{DataSector, SectorSize, VckError, VckResult, VolumeCipher, XtsVolumeCipher};
+use vck_common::{DataSector, NtStatus, SectorSize, VckError, VckResult, VolumeCipher, XtsVolumeCipher};
 
 use crate::io::zeroed;
-use crate::nt::Instant;
+use crate::nt::{CancelFlag, Instant};
 
 const MIB: u64 = 1 << 20;
 /// What a request of 0 bytes means.
@@ -14,8 +14,9 @@ const DEFAULT: u64 = 1 << 30;
 /// The most that one request may occupy the processor with.
 const LIMIT: u64 = 16 << 30;
 
-/// Encrypts, then decrypts, `size` bytes (rounded up to MiB) in one 1 MiB buffer. Runs in the caller's thread.
-pub(super) fn run(size: u64) -> VckResult<BenchResp> {
+/// Encrypts, then decrypts, `size` bytes (rounded up to MiB) in one 1 MiB buffer. Runs in the caller's thread, and looks after
+/// each MiB whether the caller still wants it.
+pub(super) fn run(size: u64, cancelled: CancelFlag<'_>) -> VckResult<BenchResp> {
     let size = if size == 0 { DEFAULT } else { size };
     if size > LIMIT {
         return Err(VckError::InvalidData("the benchmark is limited to 16 GiB"));
@@ -28,12 +29,15 @@ pub(super) fn run(size: u64) -> VckResult<BenchResp> {
     let mut timed = |pass: &dyn Fn(&mut [u8], DataSector)| {
         let start = Instant::now();
         for chunk in 0..chunks {
+            if cancelled.is_set() {
+                return Err(VckError::Device { status: NtStatus::CANCELLED, lba: None });
+            }
             pass(&mut buffer, DataSector::new(chunk.saturating_mul(per_chunk)));
         }
-        start.elapsed()
+        Ok(start.elapsed())
     };
-    let encrypt = timed(&|buffer, first| cipher.encrypt_area(buffer, sector, first));
-    let decrypt = timed(&|buffer, first| cipher.decrypt_area(buffer, sector, first));
+    let encrypt = timed(&|buffer, first| cipher.encrypt_area(buffer, sector, first))?;
+    let decrypt = timed(&|buffer, first| cipher.decrypt_area(buffer, sector, first))?;
     Ok(BenchResp {
         size_bytes: chunks.saturating_mul(MIB),
         encrypt_mib_s: rate(chunks, encrypt),

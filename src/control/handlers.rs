@@ -9,7 +9,7 @@ use vck_common::{VckError, VckResult};
 use super::answer::Answer;
 use super::bench;
 use crate::engine::Command;
-use crate::nt::Passive;
+use crate::nt::{CancelFlag, Passive};
 use crate::volume::{Core, DiskPaths, Prepare, Source, owned_text};
 
 /// Who asks whom.
@@ -18,6 +18,8 @@ pub(super) struct Asked<'a> {
     pub(super) core: &'a Core,
     /// Whether the driver may open paths for this caller.
     pub(super) privileged: bool,
+    /// Whether the caller has given up.
+    pub(super) cancelled: CancelFlag<'a>,
 }
 
 /// Refuses a control whose answer would not fit, before anything is done. Queries are measured when they are encoded.
@@ -65,7 +67,7 @@ pub(super) fn run(asked: &Asked<'_>, code: IoctlCode, message: &mut [u8]) -> Vck
         }
         IoctlCode::BenchAes => {
             let request: BenchReq = wire::decode(message)?;
-            bench::run(request.size_bytes).map(Answer::Bench)
+            bench::run(request.size_bytes, asked.cancelled).map(Answer::Bench)
         }
         IoctlCode::ListVolumes => core.snapshots().map(Answer::List),
     }

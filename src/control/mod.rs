@@ -114,13 +114,13 @@ fn serve(passive: Passive, device: &ControlDevice, irp: &mut Irp) -> VckResult<u
     if control.input > MAX_BUFFER {
         return Err(VckError::Malformed("the message is longer than 64 KiB"));
     }
-    let buffer = irp.system_buffer();
+    let (buffer, cancelled) = irp.system_buffer_and_cancel();
     if buffer.is_empty() && control.input.max(control.output) > 0 {
         return Err(VckError::InvalidData("the request has no buffer"));
     }
     handlers::check_room(code, control.output)?;
     let message = buffer.get_mut(..control.input).unwrap_or_default();
-    let asked = handlers::Asked { passive, core: device.core, privileged };
+    let asked = handlers::Asked { passive, core: device.core, privileged, cancelled };
     let answer = handlers::run(&asked, code, message);
     buffer.zeroize();
     let room = control.output.min(MAX_BUFFER);

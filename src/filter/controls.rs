@@ -7,22 +7,26 @@ use vck_common::NtStatus;
 use vck_common::wire::codes::{FILE_ANY_ACCESS, FILE_READ_ACCESS, FILE_WRITE_ACCESS, METHOD_BUFFERED, ctl_code};
 
 use super::rw::PassedThrough;
-use super::size;
+use super::size::{self, SizeField};
+use super::verify;
 use crate::nt::{DeviceRef, Disposition, Irp};
 use crate::volume::FilterDevice;
 
 /// What happens to a control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Treatment {
-    /// Goes down; on a bound volume the size field at this offset of the answer becomes the data region's.
-    Size(usize),
+    /// Goes down; on a bound volume the size in the answer becomes the data region's.
+    Size(SizeField),
+    /// Goes down; on a bound volume with its range shifted and clipped.
+    Shift,
     /// Refused on a bound volume: its ranges or its data would bypass cipher and shift.
     Refuse,
     /// Refused always: what it enables now would bypass the cipher after a bind.
     RefuseAlways,
 }
 
-use Treatment::{Refuse, RefuseAlways, Size};
+use SizeField::{Capacity, DiskLength, Length};
+use Treatment::{Refuse, RefuseAlways, Shift, Size};
 
 const DISK: u32 = 0x07;
 const SCSI: u32 = 0x04;
@@ -42,9 +46,12 @@ const OUT_DIRECT: u32 = 2;
 
 /// Device types, functions and access: `ntdddisk.h`, `ntddstor.h`, `ntddscsi.h`, `ntddvol.h` (public WDK headers).
 const TABLE: &[(u32, &str, Treatment)] = &[
-    (buffered(DISK, 0x17, READ), "DISK_GET_LENGTH_INFO", Size(0)),
-    (buffered(DISK, 0x01, READ), "DISK_GET_PARTITION_INFO", Size(8)),
-    (buffered(DISK, 0x12, ANY), "DISK_GET_PARTITION_INFO_EX", Size(16)),
+    (buffered(DISK, 0x17, READ), "DISK_GET_LENGTH_INFO", Size(Length(0))),
+    (buffered(DISK, 0x01, READ), "DISK_GET_PARTITION_INFO", Size(Length(8))),
+    (buffered(DISK, 0x12, ANY), "DISK_GET_PARTITION_INFO_EX", Size(Length(16))),
+    (buffered(DISK, 0x28, ANY), "DISK_GET_DRIVE_GEOMETRY_EX", Size(DiskLength(24))),
+    (buffered(STORAGE, 0x0450, READ), "STORAGE_READ_CAPACITY", Size(Capacity)),
+    (buffered(DISK, 0x05, ANY), "DISK_VERIFY", Shift),
     (buffered(DISK, 0x06, READ_WRITE), "DISK_FORMAT_TRACKS", Refuse),
     (buffered(DISK, 0x0B, READ_WRITE), "DISK_FORMAT_TRACKS_EX", Refuse),
     (buffered(DISK, 0x07, READ_WRITE), "DISK_REASSIGN_BLOCKS", Refuse),
@@ -76,7 +83,8 @@ pub(super) fn dispatch(device: DeviceRef<'_, FilterDevice>, irp: Irp) -> Disposi
         RefuseAlways => {}
         Refuse if bound => {}
         Size(field) if bound => return size::forward(device, irp, *field, entered.into_stay()),
-        Refuse | Size(_) => {
+        Shift if bound => return verify::forward(device, irp, entered),
+        Refuse | Size(_) | Shift => {
             return irp.forward_watched::<FilterDevice, PassedThrough>(device, None, entered.into_stay());
         }
     }
@@ -96,6 +104,9 @@ mod tests {
             ("DISK_GET_LENGTH_INFO", 0x0007_405C),
             ("DISK_GET_PARTITION_INFO", 0x0007_4004),
             ("DISK_GET_PARTITION_INFO_EX", 0x0007_0048),
+            ("DISK_GET_DRIVE_GEOMETRY_EX", 0x0007_00A0),
+            ("STORAGE_READ_CAPACITY", 0x002D_5140),
+            ("DISK_VERIFY", 0x0007_0014),
             ("DISK_FORMAT_TRACKS", 0x0007_C018),
             ("DISK_FORMAT_TRACKS_EX", 0x0007_C02C),
             ("DISK_REASSIGN_BLOCKS", 0x0007_C01C),

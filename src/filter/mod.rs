@@ -8,6 +8,7 @@ mod pnp;
 mod reserve;
 mod rw;
 mod size;
+mod verify;
 
 use vck_common::VckResult;
 

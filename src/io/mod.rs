@@ -2,6 +2,8 @@
 //!
 //! # Invariants
 //! * Everything runs at PASSIVE_LEVEL on the caller's thread, through one preallocated transfer: no call allocates.
+//! * The device below is called only under the transfer's mutex and never after [`VolumeIo::revoke`], which the owner of the filter
+//!   calls before the device may go. A provider may therefore keep a clone for as long as it likes.
 //! * While writes are staged, readers see them as if they were on the volume, and nothing else can be written. So a
 //!   provider can be asked to open a volume whose metadata is not there yet, and a refusal leaves the volume as it was.
 
@@ -34,14 +36,37 @@ struct Inner {
 struct State {
     transfer: Transfer,
     staged: Option<SealedUpdate>,
+    revoked: bool,
+}
+
+impl State {
+    /// Errors: [`VckError::Removed`] after [`VolumeIo::revoke`].
+    fn check(&self) -> VckResult<()> {
+        if self.revoked { Err(VckError::Removed) } else { Ok(()) }
+    }
 }
 
 impl VolumeIo {
     /// Access through a transfer buffer of `bytes`, rounded up to a sector.
-    pub fn try_new(lower: LowerDevice, sector_size: SectorSize, total: SectorCount, bytes: usize) -> VckResult<Self> {
+    pub(crate) fn try_new(
+        lower: LowerDevice,
+        sector_size: SectorSize,
+        total: SectorCount,
+        bytes: usize,
+    ) -> VckResult<Self> {
         let transfer = Transfer::try_new(lower, bytes.next_multiple_of(sector_size.usize()))?;
-        let state = Mutex::try_new(State { transfer, staged: None })?;
+        let state = Mutex::try_new(State { transfer, staged: None, revoked: false })?;
         Ok(Self(Shared::try_new(Inner { lower, sector_size, total, state })?))
+    }
+
+    /// Whether both are clones of one.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Shared::same(&self.0, &other.0)
+    }
+
+    /// Ends all access, by every clone: later calls return [`VckError::Removed`]. Waits for the call that is under way.
+    pub(crate) fn revoke(&self, passive: Passive) {
+        self.0.state.with(passive, |state| state.revoked = true);
     }
 
     /// Shows `writes` to readers without writing them.
@@ -92,6 +117,7 @@ impl VolumeIo {
             return Err(VckError::InvalidData("the sectors lie outside the volume"));
         }
         self.0.state.with(passive, |state| {
+            state.check()?;
             let step = state.transfer.buffer().len();
             let mut from = 0_usize;
             while from < length {
@@ -167,15 +193,15 @@ impl SectorIo for VolumeIo {
     fn flush(&self) -> VckResult<()> {
         let passive = Passive::check().ok_or(VckError::Io("sector I/O needs PASSIVE_LEVEL"))?;
         let lower = self.0.lower;
-        let flushed = self
-            .0
-            .state
-            .with(passive, |state| state.transfer.run(passive, lower, Operation::Flush, ByteOffset::ZERO, 0, None));
-        flushed.map(|_| ()).map_err(|status| match status {
-            NtStatus::INVALID_DEVICE_REQUEST | NtStatus::NOT_SUPPORTED | NtStatus::NOT_IMPLEMENTED => {
-                VckError::Unsupported("the device has no flush")
-            }
-            status => VckError::Device { status, lba: None },
+        self.0.state.with(passive, |state| {
+            state.check()?;
+            let flushed = state.transfer.run(passive, lower, Operation::Flush, ByteOffset::ZERO, 0, None);
+            flushed.map(|_| ()).map_err(|status| match status {
+                NtStatus::INVALID_DEVICE_REQUEST | NtStatus::NOT_SUPPORTED | NtStatus::NOT_IMPLEMENTED => {
+                    VckError::Unsupported("the device has no flush")
+                }
+                status => VckError::Device { status, lba: None },
+            })
         })
     }
 }

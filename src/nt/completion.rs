@@ -93,7 +93,16 @@ impl CompletedIrp {
 
     /// The shared system buffer of a buffered control, as long as its room for output.
     pub fn system_buffer(&mut self) -> &mut [u8] {
-        let bytes = self.request().control().output;
+        self.shared_buffer(self.request().control().output)
+    }
+
+    /// The shared system buffer of a buffered control, as long as its input.
+    pub fn system_input(&mut self) -> &mut [u8] {
+        self.shared_buffer(self.request().control().input)
+    }
+
+    /// The first `bytes`, of which the control states that they are there.
+    fn shared_buffer(&mut self, bytes: usize) -> &mut [u8] {
         // SAFETY: ours during the routine.
         let irp = unsafe { self.raw.as_ref() };
         // SAFETY: METHOD_BUFFERED fills this member.

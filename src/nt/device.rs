@@ -82,7 +82,7 @@ impl<'a, E: DeviceRole> DeviceRef<'a, E> {
 
     /// The device we are attached to.
     #[must_use]
-    pub fn lower(self) -> LowerDevice {
+    pub(crate) fn lower(self) -> LowerDevice {
         // SAFETY: module invariant: no write after the attach.
         LowerDevice::from_raw(unsafe { *self.extension.header.lower.get() })
     }
@@ -323,14 +323,32 @@ impl<E: DeviceRole> DeviceList<E> {
         })
     }
 
-    /// Holds the device at position `index`, if there are so many.
-    pub fn nth(&self, index: usize) -> Option<Held<E>> {
-        let mut at = 0_usize;
-        self.find(|_| {
-            let hit = at == index;
-            at = at.saturating_add(1);
-            hit
-        })
+    /// Holds the device with the lowest address above that of `after`, or the lowest of all.
+    ///
+    /// A walk from one to the next meets every device that is in the list from its beginning to its end exactly once,
+    /// whatever comes and goes meanwhile.
+    pub fn next(&self, after: Option<&Held<E>>) -> Option<Held<E>> {
+        let mut floor = after.map_or(0, |held| held.device.addr().get().saturating_add(1));
+        loop {
+            let lowest = self.devices.with(|list| {
+                let addresses = list.iter().map(|listed| listed.device.addr().get());
+                addresses.filter(|address| *address >= floor).min()
+            })?;
+            if let Some(held) = self.find(|device| device.address() == lowest) {
+                return Some(held);
+            }
+            // It went away in between.
+            floor = lowest.saturating_add(1);
+        }
+    }
+
+    /// Every device of the list in turn; see [`next`](Self::next). One is held at a time.
+    pub fn each(&self, mut body: impl FnMut(&Held<E>)) {
+        let mut at = self.next(None);
+        while let Some(held) = at {
+            body(&held);
+            at = self.next(Some(&held));
+        }
     }
 }
 

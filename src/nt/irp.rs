@@ -260,6 +260,13 @@ impl Irp {
         unsafe { core::slice::from_raw_parts_mut(start, bytes) }
     }
 
+    /// As [`system_buffer`](Self::system_buffer), with a way to see meanwhile whether the request has been cancelled.
+    pub fn system_buffer_and_cancel(&mut self) -> (&mut [u8], CancelFlag<'_>) {
+        // SAFETY: owned; only an address is computed.
+        let flag = unsafe { &raw const (*self.raw.as_ptr()).Cancel };
+        (self.system_buffer(), CancelFlag { flag, irp: core::marker::PhantomData })
+    }
+
     /// Gives up the remove lock and waits until every other holder has: for REMOVE_DEVICE alone.
     pub fn release_and_wait(mut self, _: Passive) -> Self {
         if let Some(lock) = self.lock.take() {
@@ -293,6 +300,22 @@ fn release(lock: Option<NonNull<sys::IO_REMOVE_LOCK>>, tag: NonNull<sys::IRP>) {
 impl Drop for Irp {
     fn drop(&mut self) {
         super::fatal(super::Fatal::IrpDropped, self.raw.as_ptr() as usize);
+    }
+}
+
+/// Whether somebody has asked for a request to be cancelled.
+#[derive(Clone, Copy)]
+pub struct CancelFlag<'a> {
+    flag: *const sys::BOOLEAN,
+    irp: core::marker::PhantomData<&'a Irp>,
+}
+
+impl CancelFlag<'_> {
+    /// The answer, now. Any IRQL.
+    #[must_use]
+    pub fn is_set(self) -> bool {
+        // SAFETY: a field of the IRP that `'_` keeps ours; the I/O manager sets it at any time.
+        unsafe { ptr::read_volatile(self.flag) != 0 }
     }
 }
 

@@ -32,6 +32,20 @@ pub fn try_box<T>(value: T) -> VckResult<Box<T>> {
     Ok(unsafe { Box::from_raw(block) })
 }
 
+/// Takes a value out of its box and wipes the memory before it is freed: moved there from a stack, its padding may carry
+/// whatever the stack held before, keys included.
+pub(super) fn unbox_wiped<T>(boxed: Box<T>) -> T {
+    let block = Box::into_raw(boxed);
+    // SAFETY: a live value, which is not dropped in place afterwards.
+    let value = unsafe { block.read() };
+    // SAFETY: the same allocation as plain bytes, none of which is read as a T any more.
+    let boxed = unsafe { Box::from_raw(block.cast::<core::mem::MaybeUninit<T>>()) };
+    let mut boxed = boxed;
+    zeroize::Zeroize::zeroize(&mut *boxed);
+    drop(boxed);
+    value
+}
+
 /// A growable array whose growth can fail.
 pub struct KVec<T>(Vec<T>);
 

@@ -38,22 +38,44 @@ struct List {
 // SAFETY: the pointers name IRPs that the queue owns.
 unsafe impl Send for List {}
 
-const QUEUE: usize = 0;
-const WORD: usize = 1;
-const LOCK: usize = 2;
-const NEXT: usize = 3;
-
-/// The four words of an IRP that belong to its current owner.
+/// What each of the four words of an IRP that belong to its current owner carries.
 ///
-/// # Safety
-/// The caller owns the IRP.
-unsafe fn context<'a>(irp: NonNull<sys::IRP>) -> &'a mut [sys::PVOID; 4] {
-    // SAFETY: the caller's contract.
-    let tail = unsafe { &mut (*irp.as_ptr()).Tail };
-    // SAFETY: the overlay is the form of an IRP on its way.
-    let overlay = unsafe { &mut tail.Overlay };
-    // SAFETY: no device queue uses the other view while the IRP is ours.
-    unsafe { &mut overlay.__bindgen_anon_1.__bindgen_anon_1.DriverContext }
+/// The words are reached one at a time, never as one array: a cancel routine reads the first while the queue's lock holder
+/// writes the last.
+#[derive(Clone, Copy)]
+enum Word {
+    Queue = 0,
+    Carried = 1,
+    Lock = 2,
+    Next = 3,
+}
+
+impl Word {
+    /// # Safety
+    /// The caller owns the IRP, or the word by the rules of the module.
+    unsafe fn place(self, irp: NonNull<sys::IRP>) -> *mut sys::PVOID {
+        // SAFETY: the caller's contract; only an address is computed, through the views that an IRP on its way has.
+        let words = unsafe { &raw mut (*irp.as_ptr()).Tail.Overlay.__bindgen_anon_1.__bindgen_anon_1.DriverContext };
+        words.cast::<sys::PVOID>().wrapping_add(self as usize)
+    }
+
+    /// # Safety
+    /// As [`place`](Self::place).
+    unsafe fn get(self, irp: NonNull<sys::IRP>) -> sys::PVOID {
+        // SAFETY: the caller's contract.
+        let place = unsafe { self.place(irp) };
+        // SAFETY: one of the four words.
+        unsafe { place.read() }
+    }
+
+    /// # Safety
+    /// As [`place`](Self::place).
+    unsafe fn set(self, irp: NonNull<sys::IRP>, value: sys::PVOID) {
+        // SAFETY: the caller's contract.
+        let place = unsafe { self.place(irp) };
+        // SAFETY: one of the four words.
+        unsafe { place.write(value) };
+    }
 }
 
 /// `IoSetCancelRoutine`.
@@ -72,10 +94,10 @@ unsafe fn exchange_cancel_routine(irp: NonNull<sys::IRP>, routine: sys::PDRIVER_
 impl List {
     fn link(&mut self, irp: NonNull<sys::IRP>) {
         // SAFETY: being queued, so ours.
-        unsafe { context(irp)[NEXT] = ptr::null_mut() };
+        unsafe { Word::Next.set(irp, ptr::null_mut()) };
         match NonNull::new(self.tail) {
             // SAFETY: in the list, so ours.
-            Some(tail) => unsafe { context(tail)[NEXT] = irp.as_ptr().cast() },
+            Some(tail) => unsafe { Word::Next.set(tail, irp.as_ptr().cast()) },
             None => self.head = irp.as_ptr(),
         }
         self.tail = irp.as_ptr();
@@ -84,7 +106,7 @@ impl List {
 
     fn next(irp: NonNull<sys::IRP>) -> *mut sys::IRP {
         // SAFETY: in the list, so ours.
-        unsafe { context(irp)[NEXT] }.cast()
+        unsafe { Word::Next.get(irp) }.cast()
     }
 
     /// Takes `irp` out; false if it is not in the list.
@@ -96,7 +118,7 @@ impl List {
                 let next = Self::next(irp);
                 match before {
                     // SAFETY: in the list, so ours.
-                    Some(before) => unsafe { context(before)[NEXT] = next.cast() },
+                    Some(before) => unsafe { Word::Next.set(before, next.cast()) },
                     None => self.head = next,
                 }
                 if self.tail == irp.as_ptr() {
@@ -170,10 +192,11 @@ impl IrpQueue {
             // SAFETY: owned; marked before anyone else can see it.
             unsafe { mark_pending(raw) };
             // SAFETY: owned.
-            let words = unsafe { context(raw) };
-            words[QUEUE] = inner.cast_mut().cast();
-            words[WORD] = ptr::without_provenance_mut(word);
-            words[LOCK] = lock.map_or(ptr::null_mut(), |lock| lock.as_ptr().cast());
+            unsafe { Word::Queue.set(raw, inner.cast_mut().cast()) };
+            // SAFETY: owned.
+            unsafe { Word::Carried.set(raw, ptr::without_provenance_mut(word)) };
+            // SAFETY: owned.
+            unsafe { Word::Lock.set(raw, lock.map_or(ptr::null_mut(), |lock| lock.as_ptr().cast())) };
             list.link(raw);
             if self.inner.cancellable {
                 // SAFETY: the queue's lock is held.
@@ -221,9 +244,9 @@ impl IrpQueue {
 /// The token of an IRP that was just taken out of a queue.
 fn reclaim(raw: NonNull<sys::IRP>) -> (Irp, usize) {
     // SAFETY: out of the queue, so ours.
-    let words = unsafe { context(raw) };
-    let lock = NonNull::new(words[LOCK].cast());
-    let word = words[WORD].addr();
+    let lock = NonNull::new(unsafe { Word::Lock.get(raw) }.cast());
+    // SAFETY: as above.
+    let word = unsafe { Word::Carried.get(raw) }.addr();
     // SAFETY: ours, with the lock that was held when it was queued.
     (unsafe { Irp::from_raw(raw, lock) }, word)
 }
@@ -236,7 +259,7 @@ unsafe extern "C" fn cancel(_: sys::PDEVICE_OBJECT, irp: sys::PIRP) {
     unsafe { sys::IoReleaseCancelSpinLock(irql) };
     let Some(raw) = NonNull::new(irp) else { return };
     // SAFETY: having been called, this routine owns the IRP's completion; the words were set before it was registered.
-    let inner = unsafe { context(raw) }[QUEUE].cast::<Inner>();
+    let inner = unsafe { Word::Queue.get(raw) }.cast::<Inner>();
     // SAFETY: the queue belongs to a device whose remove lock this IRP holds.
     unsafe { &*inner }.list.with(|list| {
         list.unlink(raw);

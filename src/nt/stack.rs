@@ -1,4 +1,4 @@
-//! Running on a larger kernel stack.
+//! Running on a larger kernel stack, and leaving no keys on a stack.
 
 use core::ptr;
 
@@ -43,6 +43,31 @@ unsafe extern "C" fn callout<F: FnOnce() -> R, R>(parameter: sys::PVOID) {
     // SAFETY: the `call` of `on_large_stack`, which waits for this routine.
     let call = unsafe { &mut *parameter.cast::<Call<F, R>>() };
     if let Some(body) = call.body.take() {
-        call.result = Some(body());
+        call.result = Some(on_wiped_stack(body));
     }
+}
+
+/// Bytes that one call of [`wipe_below`] wipes.
+const PIECE: usize = 1024;
+/// Stack that wiping leaves alone: the frames of the routine that measures it.
+const MARGIN: usize = 2 * 1024;
+
+/// Runs `body` and then wipes the stack that it may have used, down to the stack's end or [`LARGE`] bytes: values that were moved
+/// leave copies behind, and padding of values made later would carry those into the heap. IRQL <= DISPATCH_LEVEL.
+pub fn on_wiped_stack<F: FnOnce() -> R, R>(body: F) -> R {
+    let result = body();
+    wipe_below(super::remaining_stack().saturating_sub(MARGIN).min(LARGE) / (PIECE + PIECE / 8));
+    result
+}
+
+/// Wipes `pieces` times [`PIECE`] bytes below the caller's frame.
+#[inline(never)]
+fn wipe_below(pieces: usize) {
+    let mut piece = core::mem::MaybeUninit::<[u8; PIECE]>::uninit();
+    zeroize::Zeroize::zeroize(&mut piece);
+    if let Some(rest) = pieces.checked_sub(1) {
+        wipe_below(rest);
+    }
+    // Used after the call, so that the frames lie below one another.
+    core::hint::black_box(&mut piece);
 }

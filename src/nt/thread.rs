@@ -7,7 +7,7 @@ use core::ptr::{self, NonNull};
 use vck_common::VckResult;
 
 use super::irql::Passive;
-use super::memory::try_box;
+use super::memory::{try_box, unbox_wiped};
 use super::{check, sys};
 
 /// A running system thread.
@@ -30,7 +30,7 @@ impl Thread {
     where
         F: FnOnce(Passive) + Send + 'static,
     {
-        let context = Box::into_raw(try_box(Some(body))?);
+        let context = Box::into_raw(try_box(body)?);
         let mut handle = ptr::null_mut();
         // SAFETY: PASSIVE_LEVEL; the context passes to the thread.
         let status = unsafe {
@@ -46,7 +46,7 @@ impl Thread {
         };
         if let Err(error) = check(status) {
             // SAFETY: the thread does not exist, so the context is still ours.
-            drop(unsafe { Box::from_raw(context) });
+            drop(unbox_wiped(unsafe { Box::from_raw(context) }));
             return Err(error);
         }
         let mut object = ptr::null_mut();
@@ -96,10 +96,8 @@ unsafe extern "C" fn start<F: FnOnce(Passive) + Send + 'static>(context: sys::PV
     // The routine below does not return: nothing may be left to be dropped after it.
     {
         // SAFETY: the box that `spawn` passed to this thread.
-        let mut context = unsafe { Box::from_raw(context.cast::<Option<F>>()) };
-        let body = context.take();
-        drop(context);
-        if let (Some(body), Some(passive)) = (body, Passive::check()) {
+        let body = unbox_wiped(unsafe { Box::from_raw(context.cast::<F>()) });
+        if let Some(passive) = Passive::check() {
             body(passive);
         }
     }

@@ -21,7 +21,7 @@ use super::place::DiskPaths;
 use super::{Core, FilterDevice, owned_text};
 use crate::engine::{Sweep, SweepConfig};
 use crate::io::{DiskPlace, VolumeIdentity, VolumeIo};
-use crate::nt::{FsControl, Held, OpenFor, Passive, Shared, VolumeHandle, WideString};
+use crate::nt::{FsControl, Held, OpenFor, Passive, Shared, VolumeHandle, WideString, on_wiped_stack};
 use crate::provider::{AttachContext, IoConfig};
 
 /// Transfer size of the provider's accesses: metadata, a few sectors at a time.
@@ -66,9 +66,10 @@ pub enum AttachOutcome {
     Complete,
 }
 
-/// A volume that was found and measured.
-pub(super) struct Surveyed {
-    filter: Held<FilterDevice>,
+/// A volume that was found and measured. The provider's access to it ends with this value, unless the volume is then bound.
+pub(super) struct Surveyed<'a> {
+    passive: Passive,
+    filter: &'a Held<FilterDevice>,
     pub(super) identity: VolumeIdentity,
     place: DiskPlace,
     pub(super) io: VolumeIo,
@@ -79,11 +80,11 @@ impl Core {
     ///
     /// Errors name the condition; disk and memory are then as before.
     pub fn prepare(&self, passive: Passive, request: &Prepare<'_>) -> VckResult<Attachment> {
-        self.transactions.with(passive, |()| {
-            let path = if request.nt_device_path.is_empty() { request.volume_path } else { request.nt_device_path };
-            let survey = self.survey(passive, path)?;
+        let path = if request.nt_device_path.is_empty() { request.volume_path } else { request.nt_device_path };
+        self.on_filter(passive, path, |filter| {
+            let survey = Surveyed::new(passive, filter)?;
             let taken = |filter: &Held<FilterDevice>| filter.volume().is_some();
-            if taken(&survey.filter) || self.filter_by_name(request.volume_path).as_ref().is_some_and(taken) {
+            if taken(filter) || self.filter_by_name(request.volume_path).as_ref().is_some_and(taken) {
                 return Err(VckError::AlreadyAttached);
             }
             if request.block.is_empty() && !request.vmk.is_empty() {
@@ -96,9 +97,9 @@ impl Core {
 
     /// ATTACH: gives a provisional volume its key.
     pub fn attach(&self, passive: Passive, path: &str, vmk: &[u8]) -> VckResult<Attachment> {
-        self.transactions.with(passive, |()| {
-            let survey = self.survey(passive, path)?;
-            let volume = survey.filter.volume().ok_or(VckError::NotAttached)?;
+        self.on_filter(passive, path, |filter| {
+            let survey = Surveyed::new(passive, filter)?;
+            let volume = filter.volume().ok_or(VckError::NotAttached)?;
             if volume.cipher_side.is_some() {
                 return Err(VckError::AlreadyAttached);
             }
@@ -113,17 +114,8 @@ impl Core {
         })
     }
 
-    fn survey(&self, passive: Passive, path: &str) -> VckResult<Surveyed> {
-        let filter = self.filter_by_path(passive, path)?;
-        let lower = filter.device().lower();
-        let identity = VolumeIdentity::query(passive, lower)?;
-        let place = DiskPlace::query(passive, lower, identity.sector_size);
-        let io = VolumeIo::try_new(lower, identity.sector_size, identity.sectors, PROVIDER_TRANSFER)?;
-        Ok(Surveyed { filter, identity, place, io })
-    }
-
     /// A volume whose metadata is there already: the disk decides the layout.
-    fn reattach(&self, passive: Passive, request: &Prepare<'_>, survey: &Surveyed) -> VckResult<Attachment> {
+    fn reattach(&self, passive: Passive, request: &Prepare<'_>, survey: &Surveyed<'_>) -> VckResult<Attachment> {
         let keyed = self.key(survey, request.volume_path, request.vmk)?;
         let geometry = *keyed.geometry();
         bind(passive, survey, request.volume_path, request.source, keyed)?;
@@ -131,13 +123,13 @@ impl Core {
     }
 
     /// A volume that gets its metadata now, or only its size hidden.
-    fn first_prepare(&self, passive: Passive, request: &Prepare<'_>, survey: &Surveyed) -> VckResult<Attachment> {
+    fn first_prepare(&self, passive: Passive, request: &Prepare<'_>, survey: &Surveyed<'_>) -> VckResult<Attachment> {
         let (geometry, existing, writes) = survey.plan(request)?;
         survey.check_room(&geometry, existing)?;
         // The start of the volume moves under a mount: it must end before. The lock keeps others from mounting.
         let locked = if geometry.header_count() > 0 { Some(survey.dismounted(passive)?) } else { None };
         let (name, fresh) = (request.volume_path, !request.block.is_empty());
-        let provisional = Provisional::bind(passive, &survey.filter, name, request.source, geometry, fresh)?;
+        let provisional = Provisional::bind(passive, survey.filter, name, request.source, geometry, fresh)?;
         // The size is hidden now, so the file system cannot grow into the metadata any more.
         survey.check_room(&geometry, existing)?;
         survey.io.stage(passive, writes);
@@ -161,9 +153,10 @@ impl Core {
     }
 
     /// Asks the provider, and checks its answer against the volume.
-    fn key<'a>(&'a self, survey: &Surveyed, name: &'a str, vmk: &[u8]) -> VckResult<Keyed<'a>> {
+    fn key<'a>(&'a self, survey: &Surveyed<'_>, name: &'a str, vmk: &[u8]) -> VckResult<Keyed<'a>> {
         let context = AttachContext { io: survey.io.clone(), vmk, partition_guid: None, random: &self.random };
-        match self.provider.on_attach(&context)? {
+        // What it derives leaves copies on the stack; they end here.
+        match on_wiped_stack(|| self.provider.on_attach(&context))? {
             IoConfig::Passthrough => Err(VckError::Unsupported("the provider does not take this volume")),
             IoConfig::Encrypted { cipher, offset_sector, encrypted_offset, offset_store } => {
                 let opened = Opened { core: self, name };
@@ -191,7 +184,7 @@ fn check_same_layout(found: &Geometry, expected: &Geometry) -> VckResult<()> {
 }
 
 /// Binds a keyed volume; around a lock and a dismount of the file system if that would see a change.
-fn bind(passive: Passive, survey: &Surveyed, name: &str, source: Source, keyed: Keyed<'_>) -> VckResult<()> {
+fn bind(passive: Passive, survey: &Surveyed<'_>, name: &str, source: Source, keyed: Keyed<'_>) -> VckResult<()> {
     let geometry = *keyed.geometry();
     let unchanged = keyed.boundary() == DataSector::ZERO && geometry.offset_sector() == Lba::ZERO;
     if !unchanged {
@@ -201,7 +194,7 @@ fn bind(passive: Passive, survey: &Surveyed, name: &str, source: Source, keyed: 
         return Ok(());
     }
     survey.check_room(&geometry, ExistingMetadata::Identical)?;
-    let provisional = Provisional::bind(passive, &survey.filter, name, source, geometry, false)?;
+    let provisional = Provisional::bind(passive, survey.filter, name, source, geometry, false)?;
     // Again, with the size hidden.
     survey.check_room(&geometry, ExistingMetadata::Identical)?;
     Built::new(passive, survey, name, source, keyed)?.put();
@@ -253,20 +246,26 @@ struct Built<'a> {
 }
 
 impl<'a> Built<'a> {
-    fn new(passive: Passive, survey: &'a Surveyed, name: &str, source: Source, keyed: Keyed<'a>) -> VckResult<Self> {
+    fn new(
+        passive: Passive,
+        survey: &'a Surveyed<'a>,
+        name: &str,
+        source: Source,
+        keyed: Keyed<'a>,
+    ) -> VckResult<Self> {
         let Keyed { parts: KeyedParts { cipher, store, geometry, boundary }, opened } = keyed;
         let (_, direction) = store.load()?;
         let sweep = Sweep::new(geometry, boundary.sector, direction, SweepConfig::default())?;
-        let side = CipherSide::try_new(&geometry, boundary.sector, cipher, store)?;
+        let side = CipherSide::try_new(&geometry, boundary.sector, cipher, store, survey.io.clone())?;
         let volume = Volume { name: owned_text(name)?, source, geometry, fresh: false, cipher_side: Some(side) };
         let volume = Shared::try_new(volume)?;
         let VolumeIdentity { sector_size, sectors } = survey.identity;
         let io = VolumeIo::try_new(survey.filter.device().lower(), sector_size, sectors, SWEEP_TRANSFER)?;
         if let Some(side) = &volume.cipher_side {
-            side.sweeper.start(passive, &survey.filter, &volume, io, sweep)?;
+            side.sweeper.start(passive, survey.filter, &volume, io, sweep)?;
         }
         log::info!("attaching {name}: boundary {} of {} sectors", boundary.sector, boundary.total_sectors);
-        Ok(Self { passive, filter: &survey.filter, volume: Some(volume), _opened: opened })
+        Ok(Self { passive, filter: survey.filter, volume: Some(volume), _opened: opened })
     }
 
     /// Makes it what requests and the control plane see.
@@ -298,14 +297,31 @@ impl FilterDevice {
     }
 }
 
-impl Surveyed {
+impl Drop for Surveyed<'_> {
+    fn drop(&mut self) {
+        let bound = |side: &CipherSide| side.lent.is(&self.io);
+        if !self.filter.is_bound_to(|volume| volume.cipher_side.as_ref().is_some_and(bound)) {
+            self.io.revoke(self.passive);
+        }
+    }
+}
+
+impl<'a> Surveyed<'a> {
+    fn new(passive: Passive, filter: &'a Held<FilterDevice>) -> VckResult<Self> {
+        let lower = filter.device().lower();
+        let identity = VolumeIdentity::query(passive, lower)?;
+        let place = DiskPlace::query(passive, lower, identity.sector_size);
+        let io = VolumeIo::try_new(lower, identity.sector_size, identity.sectors, PROVIDER_TRANSFER)?;
+        Ok(Self { passive, filter, identity, place, io })
+    }
+
     fn attachment(&self, geometry: Geometry, outcome: AttachOutcome) -> Attachment {
         let start = self.place.start.unwrap_or(Lba::ZERO);
         Attachment { geometry, paths: DiskPaths::of(self.place), start, outcome }
     }
 }
 
-impl Surveyed {
+impl Surveyed<'_> {
     /// A handle under whose lock the file system has been dismounted: nothing mounts until it is closed.
     fn dismounted(&self, passive: Passive) -> VckResult<VolumeHandle> {
         let handle = self.filter.open_locked(passive)?;

@@ -6,6 +6,7 @@ use alloc::string::String;
 use vck_common::{DataExtent, DataSector, EncryptedOffsetStore, Geometry, VckResult, VolumeCipher};
 
 use super::sweeper::Sweeper;
+use crate::io::VolumeIo;
 use crate::nt::{Event, EventKind};
 use crate::sync::{Native, RangeGate, Wake};
 
@@ -38,6 +39,8 @@ pub struct CipherSide {
     pub cipher: Box<dyn VolumeCipher>,
     /// Where boundary and direction are persisted.
     pub store: Box<dyn EncryptedOffsetStore>,
+    /// What the provider was given to reach the volume with; revoked when the volume is released.
+    pub lent: VolumeIo,
     /// Admission of requests, and the boundary.
     pub gate: RangeGate<Native>,
     /// Signalled when the last request may have left a closed zone.
@@ -56,10 +59,12 @@ impl CipherSide {
         boundary: DataSector,
         cipher: Box<dyn VolumeCipher>,
         store: Box<dyn EncryptedOffsetStore>,
+        lent: VolumeIo,
     ) -> VckResult<Self> {
         Ok(Self {
             cipher,
             store,
+            lent,
             gate: RangeGate::new(geometry.sector_size(), boundary)?,
             drained: Event::try_new(EventKind::Synchronization)?,
             sweeper: Sweeper::try_new(boundary, geometry.data_sectors())?,

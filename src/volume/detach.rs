@@ -22,25 +22,18 @@ enum OpenFiles {
 impl Core {
     /// DETACH. Errors: [`VckError::NotAttached`], [`VckError::VolumeInUse`]; the volume is then still attached.
     pub fn detach(&self, passive: Passive, path: &str) -> VckResult<()> {
-        self.transactions.with(passive, |()| {
-            let filter = self.filter_by_path(passive, path)?;
-            self.detach_filter(passive, &filter, OpenFiles::Refuse)
-        })
+        self.on_filter(passive, path, |filter| self.detach_filter(passive, filter, OpenFiles::Refuse))
     }
 
     /// DETACH_ALL: every data volume that can be dismounted. Failures are logged.
     pub fn detach_all(&self, passive: Passive) {
         self.transactions.with(passive, |()| {
-            for index in 0..self.filters.len() {
-                let Some(filter) = self.filters.nth(index) else { return };
-                let Some(volume) = filter.volume() else { continue };
-                if volume.source == Source::OsVolume {
-                    continue;
-                }
-                if let Err(error) = self.detach_filter(passive, &filter, OpenFiles::Invalidate) {
+            self.filters.each(|filter| {
+                let Some(volume) = filter.volume().filter(|volume| volume.source != Source::OsVolume) else { return };
+                if let Err(error) = self.detach_filter(passive, filter, OpenFiles::Invalidate) {
                     log::warn!("{} stays attached: {error}", volume.name);
                 }
-            }
+            });
         });
     }
 
@@ -87,8 +80,9 @@ impl Core {
         }
         filter.put(passive, None);
         filter.bounce.clear();
-        if volume.cipher_side.is_some() {
+        if let Some(side) = &volume.cipher_side {
             self.provider_lets_go(&volume.name);
+            side.lent.revoke(passive);
         }
     }
 
@@ -121,11 +115,7 @@ impl Core {
 
     /// Stops every sweep at a committed step; data path and keys stay (SHUTDOWN comes before the last writes).
     pub fn halt_all(&self, passive: Passive) {
-        for index in 0..self.filters.len() {
-            if let Some(filter) = self.filters.nth(index) {
-                halt(passive, filter.device());
-            }
-        }
+        self.filters.each(|filter| halt(passive, filter.device()));
     }
 }
 

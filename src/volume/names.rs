@@ -27,9 +27,33 @@ fn same_path(a: &str, b: &str) -> bool {
 }
 
 impl Core {
+    /// Runs a transaction on the filter that `path` leads to.
+    ///
+    /// The path is opened before the transactions' mutex is taken: whoever serves it may take its time, and a removal waits for
+    /// that mutex. Under it the filter is looked at again. Errors: those of [`filter_by_path`](Self::filter_by_path),
+    /// [`VckError::Removed`] if the filter has gone meanwhile, [`VckError::Busy`] if the name has come to mean another.
+    pub(super) fn on_filter<R>(
+        &self,
+        passive: Passive,
+        path: &str,
+        body: impl FnOnce(&Held<FilterDevice>) -> VckResult<R>,
+    ) -> VckResult<R> {
+        let filter = self.filter_by_path(passive, path)?;
+        self.transactions.with(passive, |()| {
+            // Set before REMOVE waits for this mutex, and the filter is held: it is in its stack as long as it is not set.
+            if filter.is_gone() {
+                return Err(VckError::Removed);
+            }
+            match self.filter_by_name(path) {
+                Some(other) if !other.device().same(filter.device()) => Err(VckError::Busy),
+                _ => body(&filter),
+            }
+        })
+    }
+
     /// The filter whose volume is known under `path`, without opening anything: any caller may ask.
     pub(super) fn filter_by_name(&self, path: &str) -> Option<Held<FilterDevice>> {
-        let known = |filter: &FilterDevice| filter.volume().is_some_and(|volume| same_path(&volume.name, path));
+        let known = |filter: &FilterDevice| filter.is_bound_to(|volume| same_path(&volume.name, path));
         self.filters.find(|device| known(device.role())).or_else(|| {
             self.filters.find(|device| !device.role().name.is_empty() && same_path(&device.role().name, path))
         })

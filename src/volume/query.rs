@@ -97,12 +97,14 @@ impl Core {
     /// Every bound volume, ascending by the bytes of its name.
     pub fn snapshots(&self) -> VckResult<KVec<VolumeSnapshot>> {
         let mut all = KVec::new();
-        for index in 0..self.filters.len() {
-            let Some(filter) = self.filters.nth(index) else { break };
-            if let Some(snapshot) = VolumeSnapshot::of(&filter)? {
-                all.try_push(snapshot)?;
+        let mut outcome = Ok(());
+        self.filters.each(|filter| {
+            let snapshot = VolumeSnapshot::of(filter).and_then(|found| found.map_or(Ok(()), |one| all.try_push(one)));
+            if outcome.is_ok() {
+                outcome = snapshot;
             }
-        }
+        });
+        outcome?;
         all.sort_unstable_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
         Ok(all)
     }
@@ -117,16 +119,16 @@ impl Core {
         side.sweeper.order(passive, Order::Run(command))
     }
 
-    /// PAUSE_OS_VOLUME: pauses the conversion of every OS volume.
+    /// PAUSE_OS_VOLUME: pauses the conversion of every OS volume. Errors: the first that one of them met.
     pub fn pause_os_volumes(&self, passive: Passive) -> VckResult<()> {
-        for index in 0..self.filters.len() {
-            let Some(volume) = self.filters.nth(index).and_then(|filter| filter.volume()) else { continue };
-            if volume.source == Source::OsVolume
-                && let Some(side) = &volume.cipher_side
-            {
-                side.sweeper.order(passive, Order::Run(Command::Pause))?;
+        let mut outcome = Ok(());
+        self.filters.each(|filter| {
+            let volume = filter.volume().filter(|volume| volume.source == Source::OsVolume);
+            if let Some(side) = volume.as_ref().and_then(|volume| volume.cipher_side.as_ref()) {
+                let paused = side.sweeper.order(passive, Order::Run(Command::Pause));
+                outcome = outcome.and(paused);
             }
-        }
-        Ok(())
+        });
+        outcome
     }
 }

@@ -11,7 +11,7 @@ const BOOT_REGION: usize = 4096;
 /// Bytes read at a time when a region must be blank.
 const CHUNK: usize = 64 * 1024;
 
-impl Surveyed {
+impl Surveyed<'_> {
     /// Layout, what its places hold now, and the writes that place the request's block.
     ///
     /// Errors: a request or block that is unusable; metadata that the block would destroy; a request that contradicts the
