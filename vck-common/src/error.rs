@@ -71,7 +71,8 @@ pub enum VckError {
         /// Bytes needed.
         needed: usize,
     },
-    /// The volume holds metadata of its own that the operation would destroy.
+    /// The volume holds metadata of its own that the operation would destroy, or metadata that contradict each other about
+    /// which sectors are encrypted.
     Conflict(&'static str),
     /// A metadata block says something else than the request that carries it.
     ContradictsRequest(&'static str),
@@ -158,7 +159,7 @@ impl fmt::Display for VckError {
             Self::NotAVolume => f.write_str("the path does not lead to a disk volume"),
             Self::NoMemory => f.write_str("out of memory"),
             Self::BufferTooSmall { needed } => write!(f, "the output buffer is too small: {needed} bytes are needed"),
-            Self::Conflict(detail) => write!(f, "refused, as keys would be destroyed: {detail}"),
+            Self::Conflict(detail) => write!(f, "refused, as data or keys would be destroyed: {detail}"),
             Self::ContradictsRequest(detail) => write!(f, "the metadata block contradicts the request: {detail}"),
             Self::WrongState(detail) => write!(f, "not possible now: {detail}"),
             Self::Fenced => f.write_str("the volume could not be opened at start; its I/O is refused"),

@@ -11,6 +11,8 @@ mod keys_and_blocks;
 mod opening;
 mod preparing;
 mod record;
+mod record_hostile;
+mod record_salts;
 mod secrets;
 mod stack;
 mod statuses;

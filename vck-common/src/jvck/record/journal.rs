@@ -12,7 +12,6 @@
 //! write therefore flushes before it overwrites the older slot.
 
 use alloc::{boxed::Box, vec::Vec};
-use core::mem;
 
 use zeroize::Zeroize;
 
@@ -21,10 +20,11 @@ use super::{
     digest::DigestKey,
     layout::{DIGEST_SIZE, DIGESTS, Slot, Slots},
     salts::{Salt, SaltSet},
+    search::{Outcome, Search, place},
 };
 use crate::{
-    DamagedSector, DataExtent, DataSector, Durability, Geometry, Lba, SealedUpdate, Secret, SectorCount, SectorIo,
-    VckError, VckResult,
+    DamagedSector, DataExtent, DataSector, Durability, Geometry, SealedUpdate, Secret, SectorCount, SectorIo, VckError,
+    VckResult,
     journal::{ConversionJournal, Damage, Entry, Found, MAX_DAMAGED},
     jvck::{JvckHeader, keys::derive_record_keys, layout::SALT_SIZE, probe::sector_buffer},
 };
@@ -71,11 +71,6 @@ struct Written {
     upcoming: Option<Salt>,
 }
 
-struct Best {
-    generation: u64,
-    slot: Slot,
-}
-
 struct Journal {
     mac: Secret<32>,
     digests: DigestKey,
@@ -93,7 +88,8 @@ struct Journal {
     /// The zone whose digests are in the buffer.
     covered: DataExtent,
     damaged: [DamagedSector; MAX_DAMAGED],
-    /// The record to be written, or the one that was read; the digests stay in their place.
+    /// The record to be written, or the one that was read. The digests stay in their place, also when an entry without a zone
+    /// is written: what follows the last digest of a record is leftover, authenticated and not interpreted.
     slot: Vec<u8>,
 }
 
@@ -142,12 +138,10 @@ impl Journal {
         self.covered = DataExtent::default();
         (self.written, self.durable, self.upcoming, self.unsettled) = (None, None, None, true);
         let Some(slots) = self.slots else { return Ok(Found::Unavailable) };
-        let mut search = Search { io, journal: self, slots, scratch: Vec::new(), best: None, unread: false };
-        search.scratch = sector_buffer(slots.bytes())?;
+        let mut search = Search::new(io, &self.mac, &self.binding, slots, &mut self.slot)?;
         let claimed = search.run()?;
-        let (best, unread) = (search.best.take(), search.unread);
-        drop(search);
-        let Some(best) = best else {
+        let Outcome { newest, unread } = search.outcome();
+        let Some(newest) = newest else {
             if claimed {
                 return Err(VckError::BadBlock(
                     "its conversion record is damaged in every replica, or was written under another key",
@@ -162,7 +156,7 @@ impl Journal {
         };
         let decoded = codec::decode(&self.slot, &self.binding, &mut self.damaged)?;
         self.generation = decoded.generation.checked_add(if unread { JUMP } else { 0 }).ok_or(WORN)?;
-        self.durable = Some(best.slot);
+        self.durable = Some(newest);
         self.settle(&decoded)
     }
 
@@ -236,10 +230,7 @@ impl Journal {
         codec::encode(&contents, &self.binding, &mut self.slot)?;
         let size = self.binding.geometry.sector_size();
         let digests = usize::try_from(entry.zone.count.get()).map_err(|_| OUTSIDE)?;
-        let end = digests.checked_mul(DIGEST_SIZE).and_then(|bytes| bytes.checked_add(DIGESTS)).ok_or(OUTSIDE)?;
         let used = codec::used_bytes(digests, size).and_then(|used| self.slot.get_mut(..used)).ok_or(OUTSIDE)?;
-        // What follows in the last sector is authenticated too, and must not be what an earlier zone left.
-        used.get_mut(end..).ok_or(OUTSIDE)?.fill(0);
         codec::seal(&self.mac, used)?;
         let slot = self.durable.map_or(Slot::First, Slot::other);
         let mut outcome = Ok(());
@@ -302,82 +293,6 @@ impl Drop for Journal {
 
 const OUTSIDE: VckError = VckError::InvalidData("the entry lies outside the data region");
 const WORN: VckError = VckError::BadBlock("its conversion record has the last possible generation");
-
-/// Where a slot of replica `index` begins; `len` bytes from there are vendor data.
-fn place(geometry: &Geometry, slots: &Slots, index: usize, slot: Slot, len: usize) -> VckResult<Lba> {
-    let start = slots.start(index, slot).ok_or(OUTSIDE)?;
-    geometry.vendor_lba(index, start, geometry.sector_size().sectors_of_buffer(len)?)
-}
-
-/// The search for the newest authentic record over all slots of all replicas.
-struct Search<'a> {
-    io: &'a dyn SectorIo,
-    journal: &'a mut Journal,
-    slots: Slots,
-    scratch: Vec<u8>,
-    best: Option<Best>,
-    /// A slot of some replica could not be read.
-    unread: bool,
-}
-
-impl Search<'_> {
-    /// Leaves the newest record in the journal's buffer. Answers whether both slots of a replica claim to be records of this
-    /// volume: before the second slot is written the first is durable, so one of the two must then be authentic.
-    fn run(&mut self) -> VckResult<bool> {
-        let replicas = self.journal.binding.geometry.replica_count();
-        let mut claimed = false;
-        let mut readable = [false; 2];
-        let mut failure = None;
-        for index in 0..replicas {
-            let mut claims = true;
-            for (slot, readable) in Slot::BOTH.into_iter().zip(&mut readable) {
-                match self.look(index, slot) {
-                    Ok(ours) => {
-                        claims &= ours;
-                        *readable = true;
-                    }
-                    Err(error) => {
-                        claims = false;
-                        self.unread = true;
-                        failure = Some(error);
-                    }
-                }
-            }
-            claimed |= claims;
-        }
-        match failure {
-            // The unreadable slot may hold the newest record: an older one must not be believed.
-            Some(error) if readable != [true; 2] => Err(error),
-            _ => Ok(claimed),
-        }
-    }
-
-    /// Takes the record in a slot if it is authentic and newer. Answers whether it claims to be ours.
-    fn look(&mut self, index: usize, slot: Slot) -> VckResult<bool> {
-        let geometry = &self.journal.binding.geometry;
-        let start = codec::used_bytes(0, geometry.sector_size()).ok_or(OUTSIDE)?;
-        let lba = place(geometry, &self.slots, index, slot, start)?;
-        self.io.read_sectors(lba, self.scratch.get_mut(..start).ok_or(OUTSIDE)?)?;
-        if !codec::is_ours(&self.scratch, &self.journal.binding) {
-            return Ok(false);
-        }
-        let Some(claim) = codec::claim(&self.scratch, &self.journal.binding, &self.slots) else { return Ok(true) };
-        if self.best.as_ref().is_some_and(|best| best.generation >= claim.generation) {
-            return Ok(true);
-        }
-        let used = self.scratch.get_mut(..claim.used).ok_or(OUTSIDE)?;
-        let rest = used.get_mut(start..).ok_or(OUTSIDE)?;
-        if !rest.is_empty() {
-            let behind = geometry.sector_size().sectors_of_buffer(start)?;
-            self.io.read_sectors(lba.checked_add(behind).ok_or(OUTSIDE)?, rest)?;
-        }
-        if codec::authentic(&self.journal.mac, used)? {
-            self.best = Some(Best { generation: claim.generation, slot });
-            mem::swap(&mut self.scratch, &mut self.journal.slot);
-        }
-        Ok(true)
-    }
-}
 
 impl ConversionJournal for [Journal; 1] {
     fn longest_zone(&self) -> SectorCount {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! journal   which slot, which generation, which salts; what opening decides
+//!    |- search   the newest authentic record of all replicas
 //!    |- codec    the bytes of a record, sealing and checking them
 //!    |- salts    the metadata blocks that may be on disk
 //!    |- digest   one keyed 64-bit digest per sector
@@ -18,6 +19,7 @@ mod digest;
 mod journal;
 mod layout;
 mod salts;
+mod search;
 
 pub(super) use digest::DIGEST_KEY_SIZE;
 pub(super) use journal::{Blocks, new_journal};
