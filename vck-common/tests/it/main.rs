@@ -13,6 +13,7 @@ mod preparing;
 mod record;
 mod record_hostile;
 mod record_salts;
+mod record_vectors;
 mod secrets;
 mod stack;
 mod statuses;

@@ -87,6 +87,12 @@ pub(crate) fn slot_lba(geometry: &Geometry, replica: usize, slot: u64) -> u64 {
     (if is_header { base - 1 + unit } else { base }) + slot * slot_sectors
 }
 
+/// What the disk holds.
+pub(crate) fn bytes_at(io: &MemoryIo, lba: u64, len: usize) -> Vec<u8> {
+    let start = usize::try_from(lba).unwrap() * io.sector_size().usize();
+    io.image()[start..start + len].to_vec()
+}
+
 /// First sectors and lengths of the writes since the last time.
 pub(crate) fn writes(io: &MemoryIo) -> Vec<(u64, u64)> {
     let write = |event| match event {
@@ -319,7 +325,7 @@ fn the_capacity_follows_the_vendor_area() {
         (12288, 4096, 384),
     ] {
         let size = SectorSize::new(size).unwrap();
-        let total = SectorCount::new(u64::from(region) * 2 / size.u64() + 20000);
+        let total = SectorCount::new(u64::from(region) * 2 / size.u64() + longest + 16);
         let geometry = Geometry::open(size, total, 1, 1, region).unwrap();
         let io = volume(size, total.get());
         // `create` refuses regions this small, but they can be opened.

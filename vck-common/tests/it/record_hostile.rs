@@ -1,7 +1,7 @@
 //! Records that are damaged, torn, somebody else's, or made to harm.
 
 use vck_common::{
-    DataSector, Geometry, Lba, MemoryIo, SectorCount, SectorIo, SectorSize, VckError, VolumeState,
+    DataSector, Geometry, Lba, MemoryIo, SectorCount, SectorSize, VckError, VolumeState,
     journal::Found,
     jvck::{JvckCbcCodec, JvckHeader, JvckMetadataStore, JvckSecrets, MetadataCodec, default_codec},
     memory_io::{FAULT_STATUS, Fault},
@@ -9,17 +9,13 @@ use vck_common::{
 
 use crate::{
     record::{
-        VMK, ciphertext, journal, new_volume, numbered, opened, options, running, slot_lba, store, write, writes, zone,
+        VMK, bytes_at, ciphertext, journal, new_volume, numbered, opened, options, running, slot_lba, store, write,
+        writes, zone,
     },
     support::{CountingRandom, error_of, volume},
 };
 
 const SIZE: SectorSize = SectorSize::S512;
-
-fn bytes_at(io: &MemoryIo, lba: u64, len: usize) -> Vec<u8> {
-    let start = usize::try_from(lba).unwrap() * io.sector_size().usize();
-    io.image()[start..start + len].to_vec()
-}
 
 /// A volume with one replica: record 1 in the first slot, record 2 with a zone in the second.
 fn two_records() -> (MemoryIo, [u64; 2], usize) {

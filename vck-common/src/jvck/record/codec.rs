@@ -184,7 +184,7 @@ pub(super) fn decode(slot: &[u8], binding: &Binding, damaged: &mut [DamagedSecto
         return Err(CONTRADICTION);
     }
     let reserved: &[u8; 64] = field(slot, layout::RESERVED)?;
-    if reserved != &[0; 64] {
+    if reserved != &[0; 64] || field(slot, layout::ZERO)? != &[0; 2] {
         return Err(CONTRADICTION);
     }
     let (salts, upcoming) = decode_salts(slot)?;

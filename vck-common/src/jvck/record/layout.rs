@@ -43,6 +43,7 @@ pub(super) const HAS_ERROR: Range<usize> = 89..90;
 pub(super) const SALT_COUNT: Range<usize> = 90..91;
 pub(super) const HAS_UPCOMING: Range<usize> = 91..92;
 pub(super) const DAMAGED_COUNT: Range<usize> = 92..94;
+pub(super) const ZERO: Range<usize> = 94..96;
 pub(super) const REPLICAS: Range<usize> = 96..128;
 pub(super) const BLOCK_HEADER: Range<usize> = 128..160;
 pub(super) const UPCOMING: Range<usize> = 160..176;
@@ -64,8 +65,8 @@ const fn len(range: &Range<usize>) -> usize {
     range.end.saturating_sub(range.start)
 }
 
-/// The fields of the header up to the first gap.
-const LEADING: [Range<usize>; 19] = [
+/// The fields of the header before the digests of the volume.
+const LEADING: [Range<usize>; 20] = [
     MAGIC,
     VERSION,
     ACTIVITY,
@@ -85,6 +86,7 @@ const LEADING: [Range<usize>; 19] = [
     SALT_COUNT,
     HAS_UPCOMING,
     DAMAGED_COUNT,
+    ZERO,
 ];
 
 const _: () = {
@@ -95,7 +97,7 @@ const _: () = {
         next = first.end;
         rest = others;
     }
-    assert!(next == 94 && REPLICAS.start == 96);
+    assert!(next == REPLICAS.start);
     assert!(REPLICAS.end == BLOCK_HEADER.start && BLOCK_HEADER.end == UPCOMING.start && UPCOMING.end == SALTS.start);
     assert!(SALTS.end == RESERVED.start && RESERVED.end == MAC.start && MAC.end == DAMAGED.start);
     assert!(len(&VOLUME_ID) == 16 && len(&UPCOMING) == 16 && len(&MAC) == 32);
