@@ -11,6 +11,7 @@ mod keys_and_blocks;
 mod opening;
 mod preparing;
 mod record;
+mod record_document;
 mod record_hostile;
 mod record_salts;
 mod record_vectors;
