@@ -1,10 +1,13 @@
 //! The cipher's place in the data path: which part of a buffer is ciphertext, and the threads for work that may not be
 //! done where a request arrives.
 
+mod burst;
+mod helped;
 mod pool;
 
 use vck_common::{DataExtent, DataSector, SectorSize, VolumeCipher};
 
+pub use helped::HelpedCipher;
 pub use pool::{Work, WorkerPool};
 
 /// Bytes of the front of a buffer over `extent` that lie below `boundary`.

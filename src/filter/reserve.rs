@@ -101,7 +101,8 @@ fn one_piece(
     piece: Piece,
 ) -> Result<usize, NtStatus> {
     let (volume, side) = rw::inside(entered).ok_or(NtStatus::INVALID_DEVICE_STATE)?;
-    let (size, boundary, cipher) = (volume.geometry.sector_size(), side.gate.boundary(), &*side.cipher);
+    let (size, boundary) = (volume.geometry.sector_size(), side.gate.boundary());
+    let cipher = &device.core.pool.helped(&*side.cipher);
     let lower = device.lower();
     if irp.request().major() == major::WRITE {
         let Reserve { transfer, window } = reserve;

@@ -5,7 +5,7 @@
 //!      | classify the whole extent --outside--> complete
 //!      | gate --closed--> wait, owning nothing          (queued; readmitted when the zone opens)
 //!      +- above the boundary:  watched forward at the shifted offset, no copy, no allocation
-//!      +- READ below it:       map, intercepted forward, decrypt in place at completion
+//!      +- READ below it:       map, intercepted forward, decrypt in place at completion (large ones: by the pool's finishers)
 //!      +- WRITE below it:      encrypt into a bounce buffer, own IRP below, then complete the caller's
 //! ```
 //!
@@ -19,7 +19,7 @@ use vck_common::{
     ByteOffset, DataExtent, DataSector, Geometry, NtStatus, RangeClass, RequestorKind, VckError, VckResult,
 };
 
-use crate::crypto::{decrypt_read, encrypt_write};
+use crate::crypto::{WorkerPool, decrypt_read, encrypt_write};
 use crate::nt::{
     ApcOrBelow, CompletedIrp, ContextWord, DeviceRef, Disposition, Entered, Intercept, Irp, Outcome, Passive, Request,
     Stay, Transfer, TransferDone, Watch, major, remaining_stack,
@@ -27,8 +27,6 @@ use crate::nt::{
 use crate::sync::Refusal;
 use crate::volume::{CipherSide, FilterDevice, Volume};
 
-/// Largest READ that is decrypted in the completion routine itself, bytes.
-const INLINE_DECRYPT: usize = 16 * 1024;
 /// Stack that encrypting a WRITE in the caller's context must find, bytes: the cipher's frames and the drivers below.
 const STACK_TO_ENCRYPT: usize = 10 * 1024;
 
@@ -84,16 +82,29 @@ pub fn work(_: Passive, irp: Irp, word: usize) {
 /// FLUSH goes down at once: no WRITE is acknowledged before its own write below is.
 pub(super) fn flush(device: DeviceRef<'_, FilterDevice>, irp: Irp) -> Disposition {
     if ApcOrBelow::check().is_none() {
-        return device.core.pool.submit(irp, Job::Dispatch.word(0));
+        return device.core.pool.call(irp, Job::Dispatch.word(0));
     }
     irp.forward(device.lower())
+}
+
+/// A request that came where `IoCallDriver` for I/O is not allowed, above APC_LEVEL: some thread dispatches it.
+fn dispatch_elsewhere(device: DeviceRef<'_, FilterDevice>, irp: Irp) -> Disposition {
+    let pool = &device.core.pool;
+    pool.try_call(irp, Job::Dispatch.word(0)).unwrap_or_else(|irp| {
+        let entered = device.role().mode.enter();
+        if inside(&entered).is_some() {
+            // The volume's own thread does it.
+            return device.role().starve(irp, entered);
+        }
+        drop(entered);
+        pool.call(irp, Job::Dispatch.word(0))
+    })
 }
 
 /// READ and WRITE, from the I/O manager or again after a wait. IRQL <= DISPATCH_LEVEL.
 pub(super) fn dispatch(device: DeviceRef<'_, FilterDevice>, irp: Irp) -> Disposition {
     if ApcOrBelow::check().is_none() {
-        // IoCallDriver for I/O is allowed up to APC_LEVEL.
-        return device.core.pool.submit(irp, Job::Dispatch.word(0));
+        return dispatch_elsewhere(device, irp);
     }
     if device.is_gone() {
         return irp.complete(NtStatus::DEVICE_REMOVED, 0);
@@ -215,7 +226,11 @@ fn admitted(
         return send_read(device, irp, entered, inside.offset);
     }
     if remaining_stack() < STACK_TO_ENCRYPT {
-        return device.core.pool.submit(irp, Job::Encrypt.word(entered.into_stay().into_word()));
+        let stay = entered.into_stay().into_word();
+        return device.core.pool.try_call(irp, Job::Encrypt.word(stay)).unwrap_or_else(|irp| {
+            let entered = device.role().mode.resume(Stay::from_word(stay));
+            starve(device, irp, entered)
+        });
     }
     encrypt_and_send(device, irp, entered)
 }
@@ -270,7 +285,8 @@ fn encrypted_copy(
     transfer.set_plaintext(true);
     let size = volume.geometry.sector_size();
     let out = transfer.buffer_mut().get_mut(..source.len()).unwrap_or_default();
-    let ciphertext = encrypt_write(&*side.cipher, size, extent, side.gate.boundary(), source, out);
+    let cipher = device.core.pool.helped(&*side.cipher);
+    let ciphertext = encrypt_write(&cipher, size, extent, side.gate.boundary(), source, out);
     transfer.set_plaintext(ciphertext < source.len());
     Ok((transfer, (offset, source.len())))
 }
@@ -288,11 +304,13 @@ fn leave(entered: &Entered<'_, Volume>, request: Request<'_>) {
     }
 }
 
-/// Decrypts what a READ brought, for a caller that then completes it.
-fn decrypt(entered: &Entered<'_, Volume>, request_extent: DataExtent, buffer: &mut [u8]) {
-    if let Some((volume, side)) = inside(entered) {
-        let size = volume.geometry.sector_size();
-        decrypt_read(&*side.cipher, size, request_extent, side.gate.boundary(), buffer);
+/// Decrypts what a READ brought, for a caller that then completes it; with the pool's help if it is given.
+fn decrypt(entered: &Entered<'_, Volume>, help: Option<&WorkerPool>, extent: DataExtent, buffer: &mut [u8]) {
+    let Some((volume, side)) = inside(entered) else { return };
+    let (size, boundary) = (volume.geometry.sector_size(), side.gate.boundary());
+    match help {
+        Some(pool) => decrypt_read(&pool.helped(&*side.cipher), size, extent, boundary, buffer),
+        None => decrypt_read(&*side.cipher, size, extent, boundary, buffer),
     }
 }
 
@@ -305,7 +323,7 @@ fn finish_read(device: DeviceRef<'_, FilterDevice>, irp: Irp, stay: Stay) {
     let status = match irp.map_for_read() {
         Ok(buffer) => {
             let end = transferred.min(buffer.len());
-            decrypt(&entered, extent, buffer.get_mut(..end).unwrap_or_default());
+            decrypt(&entered, Some(&device.core.pool), extent, buffer.get_mut(..end).unwrap_or_default());
             None
         }
         // It was mapped before it was sent, so this is a broken MDL; its ciphertext must not go up as data.
@@ -351,16 +369,16 @@ impl Intercept<FilterDevice> for Decrypt {
     fn completed(device: DeviceRef<'_, FilterDevice>, irp: CompletedIrp, stay: Stay) -> Outcome {
         let mut irp = irp;
         let request = irp.request();
-        if request.status().is_success() && request.information() > INLINE_DECRYPT {
+        if request.status().is_success() && !device.core.pool.may_decrypt_here(request.information()) {
             let word = Job::Decrypt.word(stay.into_word());
-            return irp.keep(|irp| device.core.pool.submit(irp, word).settled());
+            return irp.keep(|irp| device.core.pool.finish(irp, word).settled());
         }
         let entered = device.role().mode.resume(stay);
         let extent = entered.mode().map(|volume| extent_of(volume, request)).unwrap_or_default();
         let mut failure = None;
         if request.status().is_success() {
             match irp.mapped() {
-                Ok(buffer) => decrypt(&entered, extent, buffer),
+                Ok(buffer) => decrypt(&entered, None, extent, buffer),
                 Err(error) => failure = Some(error.status()),
             }
         }

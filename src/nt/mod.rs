@@ -14,6 +14,7 @@
 #[cfg(windows)]
 mod allocator;
 mod completion;
+mod crew;
 mod device;
 mod driver;
 mod entry;
@@ -29,6 +30,7 @@ mod print;
 mod published;
 mod queue;
 mod random;
+mod region;
 mod security;
 mod stack;
 mod string;
@@ -38,6 +40,7 @@ mod thread;
 mod time;
 mod token;
 mod transfer;
+mod xstate;
 
 use core::ffi::c_void;
 use core::ptr::NonNull;
@@ -47,6 +50,7 @@ use vck_common::{NtStatus, VckError, VckResult};
 #[cfg(windows)]
 pub use allocator::KernelAllocator;
 pub use completion::{CompletedIrp, ContextWord, Intercept, Outcome, Watch};
+pub use crew::{Crew, Piece};
 pub use device::{DeviceList, DeviceRef, DeviceRole, Held, OwnedDevice};
 pub use driver::{DriverCallbacks, DriverObject, PhysicalDevice};
 pub use entry::{enter_driver, raw};
@@ -61,14 +65,16 @@ pub use names::{MAX_NAME, SymbolicLink};
 pub use published::{Publication, PublishedDevice};
 pub use queue::IrpQueue;
 pub use random::KernelRandom;
+pub use region::CriticalRegion;
 pub use security::{Ace, Sid};
 pub use stack::{on_large_stack, on_wiped_stack};
 pub use string::{UnicodeStr, WideString};
 pub use sync::{Event, EventKind, Mutex, SpinLock, Waited};
 pub use thread::{Thread, processor_count, processor_number, remaining_stack};
-pub use time::{Instant, sleep};
+pub use time::{Instant, nanoseconds, sleep};
 pub use token::AccessToken;
 pub use transfer::{Operation, Transfer, TransferDone};
+pub use xstate::with_wide_registers;
 
 /// IRP_MJ_* codes that the driver tells apart.
 pub mod major {

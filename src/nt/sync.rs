@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use vck_common::VckResult;
 
-use super::irql::Passive;
+use super::irql::{ApcOrBelow, Passive};
 use super::memory::try_box;
 use super::sys;
 
@@ -106,8 +106,13 @@ impl Event {
     }
 
     /// Waits without limit; not alertable, so it ends only when the event is signalled.
-    pub fn wait(&self, _: Passive) {
-        // SAFETY: invariant; PASSIVE_LEVEL by the witness; KernelMode because the storage is ours and must stay resident.
+    pub fn wait(&self, passive: Passive) {
+        self.wait_below_dispatch(passive.into());
+    }
+
+    /// As [`wait`](Self::wait), where paging I/O may be on its way.
+    pub fn wait_below_dispatch(&self, _: ApcOrBelow) {
+        // SAFETY: invariant; IRQL <= APC_LEVEL by the witness; KernelMode because the storage is ours and must stay resident.
         let _ = unsafe {
             sys::KeWaitForSingleObject(
                 self.event.get().cast(),

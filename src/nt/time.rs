@@ -49,6 +49,14 @@ impl Instant {
     }
 }
 
+/// The performance counter in nanoseconds; only differences mean anything. Any IRQL.
+#[must_use]
+pub fn nanoseconds() -> u64 {
+    let now = Instant::now();
+    let (ticks, rate) = (u128::from(now.ticks.max(0).unsigned_abs()), u128::from(now.per_second.max(1).unsigned_abs()));
+    u64::try_from(ticks.saturating_mul(1_000_000_000).checked_div(rate).unwrap_or(0)).unwrap_or(u64::MAX)
+}
+
 /// System time since 1601 in units of 100 ns. Any IRQL.
 pub(crate) fn system_time() -> u64 {
     let mut now = sys::LARGE_INTEGER { QuadPart: 0 };

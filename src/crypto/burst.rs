@@ -1,0 +1,60 @@
+//! How much completion routines decrypt themselves: so much at a time that a processor is not kept at DISPATCH_LEVEL for long.
+
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use vck_common::VckResult;
+
+use crate::nt::{ApcOrBelow, KVec, nanoseconds, processor_count, processor_number};
+
+/// Largest READ that is decrypted in its completion routine, bytes.
+const PER_REQUEST: usize = 16 * 1024;
+/// Bytes that one processor decrypts in completion routines in one burst.
+const PER_BURST: usize = 64 * 1024;
+/// Completions that begin within so many nanoseconds count as one burst: about what the bytes of one take.
+const BURST: u64 = 50_000;
+
+/// One processor's burst. The words are independent: what is lost when a thread moves to another processor between two of them is
+/// precision.
+#[derive(Default)]
+#[repr(align(64))]
+struct Burst {
+    since: AtomicU64,
+    bytes: AtomicUsize,
+}
+
+/// The bursts of all processors.
+pub(super) struct Bursts(KVec<Burst>);
+
+impl Bursts {
+    pub(super) fn try_new() -> VckResult<Self> {
+        let mut bursts = KVec::new();
+        for _ in 0..processor_count() {
+            bursts.try_push(Burst::default())?;
+        }
+        Ok(Self(bursts))
+    }
+
+    /// Whether `bytes` may be decrypted here and now; counts them if so.
+    pub(super) fn admit(&self, bytes: usize) -> bool {
+        if bytes > PER_REQUEST {
+            return false;
+        }
+        if ApcOrBelow::check().is_some() {
+            return true;
+        }
+        let own = processor_number().checked_rem(self.0.len()).unwrap_or(0);
+        let Some(burst) = self.0.get(own) else { return false };
+        let now = nanoseconds();
+        if now.saturating_sub(burst.since.load(Ordering::Relaxed)) >= BURST {
+            burst.since.store(now, Ordering::Relaxed);
+            burst.bytes.store(bytes, Ordering::Relaxed);
+            return true;
+        }
+        let sum = burst.bytes.load(Ordering::Relaxed).saturating_add(bytes);
+        let admitted = sum <= PER_BURST;
+        if admitted {
+            burst.bytes.store(sum, Ordering::Relaxed);
+        }
+        admitted
+    }
+}
