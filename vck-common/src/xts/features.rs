@@ -12,7 +12,7 @@ bitflags::bitflags! {
         const AES_NI = 1;
         /// VAES and AVX2, with ymm enabled by the system.
         const VAES_256 = 1 << 1;
-        /// VAES and AVX-512 F, BW, VL, DQ, with zmm enabled by the system.
+        /// VAES, GFNI and AVX-512 F, BW, VL, VBMI, VBMI2, with zmm enabled by the system: Ice Lake, Zen 4 and later.
         const VAES_512 = 1 << 2;
     }
 }
@@ -29,9 +29,11 @@ mod leaf1 {
 /// Bits of CPUID leaf 7, subleaf 0.
 mod leaf7 {
     pub(super) const EBX_AVX2: u32 = 1 << 5;
-    /// F, DQ, BW, VL.
-    pub(super) const EBX_AVX512: u32 = 1 << 16 | 1 << 17 | 1 << 30 | 1 << 31;
+    /// F, BW, VL.
+    pub(super) const EBX_AVX512: u32 = 1 << 16 | 1 << 30 | 1 << 31;
     pub(super) const ECX_VAES: u32 = 1 << 9;
+    /// VBMI, VBMI2, GFNI.
+    pub(super) const ECX_AVX512: u32 = 1 << 1 | 1 << 6 | 1 << 8;
 }
 
 /// XCR0: xmm.
@@ -62,7 +64,8 @@ impl Features {
         features.set(Self::AES_NI, has(ecx1, leaf1::SSSE3 | leaf1::SSE41 | leaf1::AES));
         let vaes = has(ecx7, leaf7::ECX_VAES) && has(ecx1, leaf1::AVX);
         features.set(Self::VAES_256, vaes && has(ebx7, leaf7::EBX_AVX2) && state.contains(ExtendedMask::AVX));
-        features.set(Self::VAES_512, vaes && has(ebx7, leaf7::EBX_AVX512) && state.is_all());
+        let avx512 = has(ebx7, leaf7::EBX_AVX512) && has(ecx7, leaf7::ECX_AVX512);
+        features.set(Self::VAES_512, vaes && avx512 && state.is_all());
         features
     }
 }
@@ -101,7 +104,7 @@ mod tests {
     use super::*;
 
     const ECX1: u32 = leaf1::SSSE3 | leaf1::SSE41 | leaf1::AES | leaf1::AVX;
-    const LEAF7: (u32, u32) = (leaf7::EBX_AVX2 | leaf7::EBX_AVX512, leaf7::ECX_VAES);
+    const LEAF7: (u32, u32) = (leaf7::EBX_AVX2 | leaf7::EBX_AVX512, leaf7::ECX_VAES | leaf7::ECX_AVX512);
 
     #[test]
     fn every_condition_of_a_kernel_counts() {
@@ -112,11 +115,15 @@ mod tests {
             assert!(!Features::from_cpuid(ECX1 & !bit, LEAF7, all).contains(Features::AES_NI));
         }
         let narrow = Features::AES_NI;
-        assert_eq!(Features::from_cpuid(ECX1, (LEAF7.0, 0), all), narrow, "no VAES");
+        assert_eq!(Features::from_cpuid(ECX1, (LEAF7.0, leaf7::ECX_AVX512), all), narrow, "no VAES");
         assert_eq!(Features::from_cpuid(ECX1 & !leaf1::AVX, LEAF7, all), narrow, "no AVX");
         assert_eq!(Features::from_cpuid(ECX1, LEAF7, ExtendedMask::empty()), narrow, "no state enabled");
         assert_eq!(Features::from_cpuid(ECX1, LEAF7, ExtendedMask::AVX), narrow | Features::VAES_256, "no zmm enabled");
-        for bit in [16, 17, 30, 31] {
+        for bit in [1, 6, 8] {
+            let leaf = (LEAF7.0, LEAF7.1 & !(1 << bit));
+            assert_eq!(Features::from_cpuid(ECX1, leaf, all), narrow | Features::VAES_256, "ECX bit {bit}");
+        }
+        for bit in [16, 30, 31] {
             let leaf = (LEAF7.0 & !(1 << bit), LEAF7.1);
             assert_eq!(Features::from_cpuid(ECX1, leaf, all), narrow | Features::VAES_256, "EBX bit {bit}");
         }
@@ -143,7 +150,8 @@ mod tests {
         let aes = has!("aes") && has!("sse4.1");
         assert_eq!(found.contains(Features::AES_NI), aes);
         assert_eq!(found.contains(Features::VAES_256), aes && has!("vaes") && has!("avx2"));
-        let avx512 = has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("avx512dq");
-        assert_eq!(found.contains(Features::VAES_512), aes && has!("vaes") && avx512);
+        let base = has!("avx512f") && has!("avx512bw") && has!("avx512vl");
+        let bytes = has!("avx512vbmi") && has!("avx512vbmi2") && has!("gfni");
+        assert_eq!(found.contains(Features::VAES_512), aes && has!("vaes") && base && bytes);
     }
 }

@@ -1,123 +1,187 @@
-//! AES-256-XTS (IEEE 1619) over whole sectors, portable kernel.
+//! AES-256-XTS (IEEE 1619) over whole sectors: one cipher, four kernels.
 //!
 //! Key 1 encrypts data, key 2 the tweak. A data unit is one sector; its tweak is the data sector number, 128 bits
 //! little-endian, encrypted with key 2 (when decrypting too). The next block's tweak is the previous one times x in
 //! GF(2^128) with x^128 + x^7 + x^2 + x + 1.
 //!
+//! | kernel | registers | in flight | where it may run |
+//! |---|---|---|---|
+//! | portable | those of the `aes` crate | 8 blocks | anywhere; the oracle of the others |
+//! | AES-NI | xmm, legacy SSE encodings | 8 blocks | anywhere |
+//! | VAES-256 | ymm | 16 blocks | inside a saved AVX state |
+//! | VAES-512 | zmm | 32 blocks | inside a saved AVX and AVX-512 state |
+//!
 //! # Invariants
-//! * The key schedules are wiped on drop.
-//! * Stack use is bounded: a batch of eight tweaks (128 bytes) and the frames of the block cipher.
+//! * Kernels are chosen from what the processor has, never from what a caller says it has; callers can only take away.
+//! * A kernel that changes extended state runs only with the proof that it is saved ([`WideRegisters`]).
+//! * The key schedules are wiped on drop. No vector kernel looks up a table with secret data or branches on it.
+//! * Stack use is bounded: 512 bytes of sector tweaks, spilled registers and the frames of the block cipher.
 //! * No length and no sector number leads to a panic. Rules for buffers that are not whole sectors: [`VolumeCipher`].
 
-use aes::{
-    Aes256, Block,
-    cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit},
-};
 use zeroize::ZeroizeOnDrop;
 
+#[expect(unsafe_code, reason = "a vector kernel: intrinsics that load and store")]
+mod aesni;
+mod check;
 mod features;
 mod kernel;
+mod portable;
 mod registers;
+mod run;
+#[expect(unsafe_code, reason = "AES-NI intrinsics that load and store")]
+mod schedule;
+#[expect(unsafe_code, reason = "calls the kernels, which need features that were detected at run time")]
+mod select;
+mod tweak;
+#[expect(unsafe_code, reason = "a vector kernel: intrinsics that load and store")]
+mod vaes256;
+#[expect(unsafe_code, reason = "a vector kernel: intrinsics that load and store")]
+mod vaes512;
 
+pub use check::self_test;
 pub use features::Features;
 pub use kernel::Kernel;
 pub use registers::{ExtendedMask, WideRegisters};
 
 use crate::{DataSector, SectorSize, VckResult, VolumeCipher};
-
-const BLOCK: usize = 16;
-
-/// Blocks handed to the block cipher at once; that many run in parallel where the processor can.
-const BATCH: usize = 8;
+use run::{BLOCK, Run};
+use select::VectorKeys;
 
 /// The volume cipher of JVCK volumes.
 ///
 /// Equal keys are accepted because existing volumes may have them; [`crate::jvck`] refuses them for new volumes, as the
 /// standard's security argument needs them to differ.
 pub struct XtsVolumeCipher {
-    data: Aes256,
-    tweak: Aes256,
+    keys: Keys,
+}
+
+#[expect(clippy::large_enum_variant, reason = "a cipher is made once per volume and boxed by its owner")]
+enum Keys {
+    Portable(portable::Keys),
+    Vector(VectorKeys),
 }
 
 impl ZeroizeOnDrop for XtsVolumeCipher {}
 
-// The wiping itself is done by the fields; this fails to compile if the `zeroize` feature of `aes` is ever lost.
+// The wiping itself is done by the schedules.
 const _: () = {
     const fn wiped_on_drop<T: ZeroizeOnDrop>() {}
-    wiped_on_drop::<Aes256>();
+    wiped_on_drop::<portable::Keys>();
+    wiped_on_drop::<schedule::RoundKeys>();
 };
 
-#[derive(Clone, Copy)]
-enum Direction {
-    Encrypt,
-    Decrypt,
-}
-
 impl XtsVolumeCipher {
-    /// Expands both keys. The caller still has to wipe its own copies.
+    /// A cipher with the best kernels of this processor. Expands both keys; the caller still has to wipe its own copies.
     ///
     /// # Errors
     /// None today; the signature leaves room for kernels that check themselves.
     pub fn new(data_key: &[u8; 32], tweak_key: &[u8; 32]) -> VckResult<Self> {
-        Ok(Self { data: Aes256::new(data_key.into()), tweak: Aes256::new(tweak_key.into()) })
+        Self::with_features(data_key, tweak_key, Features::all())
     }
 
-    /// Ciphers whole sectors and, as a shorter unit, the whole blocks of a trailing part of one.
-    fn area(&self, buf: &mut [u8], size: SectorSize, first: DataSector, direction: Direction) {
-        let numbers = (0..).map(|index| first.get().wrapping_add(index));
-        for (sector, number) in buf.chunks_mut(size.usize()).zip(numbers) {
-            self.unit(sector, number, direction);
+    /// A cipher that uses no more than `allowed`: what the boot self-test left, or one kernel that a test wants. What the
+    /// processor lacks is never used.
+    ///
+    /// # Errors
+    /// As [`XtsVolumeCipher::new`].
+    pub fn with_features(data_key: &[u8; 32], tweak_key: &[u8; 32], allowed: Features) -> VckResult<Self> {
+        let keys = match VectorKeys::new(data_key, tweak_key, allowed) {
+            Some(keys) => Keys::Vector(keys),
+            None => Keys::Portable(portable::Keys::new(data_key, tweak_key)),
+        };
+        Ok(Self { keys })
+    }
+
+    /// The kernel of the methods that need no saved state.
+    #[must_use]
+    pub fn kernel(&self) -> Kernel {
+        self.wide_kernel(ExtendedMask::empty())
+    }
+
+    /// The kernel of the `_wide` methods when they get `saved`.
+    #[must_use]
+    pub fn wide_kernel(&self, saved: ExtendedMask) -> Kernel {
+        match &self.keys {
+            Keys::Portable(_) => Kernel::Portable,
+            Keys::Vector(keys) => Kernel::fastest(keys.features(), saved),
         }
     }
 
-    fn unit(&self, sector: &mut [u8], number: u64, direction: Direction) {
-        let mut first = Block::from(u128::from(number).to_le_bytes());
-        self.tweak.encrypt_block(&mut first);
-        let mut next = u128::from_le_bytes(first.into());
-        let (blocks, _) = Block::slice_as_chunks_mut(sector);
-        for batch in blocks.chunks_mut(BATCH) {
-            let mut tweaks = [0_u128; BATCH];
-            for tweak in &mut tweaks {
-                *tweak = next;
-                next = times_x(next);
+    /// In place. `saved` is what the caller has proof of.
+    fn area<const ENCRYPT: bool>(&self, buf: &mut [u8], size: SectorSize, first: DataSector, saved: ExtendedMask) {
+        match &self.keys {
+            Keys::Portable(keys) => keys.area::<ENCRYPT>(buf, size.usize(), first.get()),
+            Keys::Vector(keys) => {
+                let blocks = size.usize() / BLOCK;
+                keys.cipher::<ENCRYPT>(self.wide_kernel(saved), Run::in_place(buf), blocks, first.get());
             }
-            whiten(batch, &tweaks);
-            match direction {
-                Direction::Encrypt => self.data.encrypt_blocks(batch),
-                Direction::Decrypt => self.data.decrypt_blocks(batch),
-            }
-            whiten(batch, &tweaks);
         }
     }
-}
 
-fn whiten(blocks: &mut [Block], tweaks: &[u128; BATCH]) {
-    for (block, tweak) in blocks.iter_mut().zip(tweaks) {
-        *block = (u128::from_le_bytes((*block).into()) ^ tweak).to_le_bytes().into();
+    fn copy(&self, src: &[u8], dst: &mut [u8], size: SectorSize, first: DataSector, saved: ExtendedMask) {
+        let common = src.len().min(dst.len());
+        let whole_blocks = common.saturating_sub(common % BLOCK);
+        let (area, rest) = dst.split_at_mut_checked(whole_blocks).unwrap_or_default();
+        rest.fill(0);
+        match &self.keys {
+            Keys::Portable(keys) => {
+                // The only reads of `src`: from here on the copy is what counts.
+                area.copy_from_slice(src.get(..whole_blocks).unwrap_or_default());
+                keys.area::<true>(area, size.usize(), first.get());
+            }
+            Keys::Vector(keys) => {
+                let blocks = size.usize() / BLOCK;
+                keys.cipher::<true>(self.wide_kernel(saved), Run::copy(src, area), blocks, first.get());
+            }
+        }
     }
-}
-
-/// Multiplies by x. Branch-free: the tweak depends on key 2.
-const fn times_x(tweak: u128) -> u128 {
-    (tweak << 1) ^ (0x87 & (tweak >> 127).wrapping_neg())
 }
 
 impl VolumeCipher for XtsVolumeCipher {
     fn encrypt_area(&self, buf: &mut [u8], sector_size: SectorSize, first: DataSector) {
-        self.area(buf, sector_size, first, Direction::Encrypt);
+        self.area::<true>(buf, sector_size, first, ExtendedMask::empty());
     }
 
     fn decrypt_area(&self, buf: &mut [u8], sector_size: SectorSize, first: DataSector) {
-        self.area(buf, sector_size, first, Direction::Decrypt);
+        self.area::<false>(buf, sector_size, first, ExtendedMask::empty());
     }
 
     fn encrypt_copy(&self, src: &[u8], dst: &mut [u8], sector_size: SectorSize, first: DataSector) {
-        let common = src.len().min(dst.len());
-        let whole_blocks = common.saturating_sub(common % BLOCK);
-        let (area, rest) = dst.split_at_mut_checked(whole_blocks).unwrap_or_default();
-        // The only reads of `src`: from here on the copy is what counts.
-        area.copy_from_slice(src.get(..whole_blocks).unwrap_or_default());
-        rest.fill(0);
-        self.area(area, sector_size, first, Direction::Encrypt);
+        self.copy(src, dst, sector_size, first, ExtendedMask::empty());
+    }
+
+    fn wide_state(&self) -> ExtendedMask {
+        self.wide_kernel(ExtendedMask::all()).state()
+    }
+
+    fn encrypt_area_wide(
+        &self,
+        buf: &mut [u8],
+        sector_size: SectorSize,
+        first: DataSector,
+        registers: WideRegisters<'_>,
+    ) {
+        self.area::<true>(buf, sector_size, first, registers.state());
+    }
+
+    fn decrypt_area_wide(
+        &self,
+        buf: &mut [u8],
+        sector_size: SectorSize,
+        first: DataSector,
+        registers: WideRegisters<'_>,
+    ) {
+        self.area::<false>(buf, sector_size, first, registers.state());
+    }
+
+    fn encrypt_copy_wide(
+        &self,
+        src: &[u8],
+        dst: &mut [u8],
+        sector_size: SectorSize,
+        first: DataSector,
+        registers: WideRegisters<'_>,
+    ) {
+        self.copy(src, dst, sector_size, first, registers.state());
     }
 }

@@ -23,3 +23,4 @@ mod support;
 mod wire;
 mod wire_limits;
 mod xts;
+mod xts_kernels;
