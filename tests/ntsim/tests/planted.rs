@@ -28,6 +28,8 @@ mod misc;
 mod pass_filter;
 #[path = "planted/scheduling.rs"]
 mod scheduling;
+#[path = "planted/simd.rs"]
+mod simd;
 #[path = "planted/table.rs"]
 mod table;
 

@@ -62,7 +62,7 @@ pub(crate) fn ignored<T>(_argument: T) {}
 /// When called outside every world.
 pub(crate) fn enter<R>(name: &'static str, max_irql: u8, body: impl FnOnce(&Kernel) -> R) -> R {
     let pointer = coroutine::stack_pointer();
-    let result = tls::as_simulator(|| {
+    let result = tls::as_simulator(name, || {
         tls::with_kernel(|kernel| {
             kernel.measure_stack(name, pointer);
             if kernel.irql() > max_irql {
@@ -72,7 +72,12 @@ pub(crate) fn enter<R>(name: &'static str, max_irql: u8, body: impl FnOnce(&Kern
                 );
             }
             kernel.preempt();
-            body(kernel)
+            let guarded = kernel.guarded_at();
+            let result = body(kernel);
+            if guarded.is_some_and(|irql| irql != kernel.irql()) && kernel.guarded_at().is_some() {
+                kernel.finding(Rule::SimdGuard, format!("{name} changed the IRQL while extended state is saved"));
+            }
+            result
         })
     });
     match result {
@@ -95,7 +100,7 @@ impl Kernel {
     /// Checks that the callback returns at the IRQL it was entered at and with the locks it was entered with.
     pub fn call_driver<R>(&self, what: &str, f: impl FnOnce() -> R) -> R {
         let before = tls::with_thread(|thread| thread.enter_callback(coroutine::stack_pointer()));
-        let result = tls::as_driver(self, || outlined(f));
+        let result = tls::as_driver(self, what, || outlined(f));
         if let Some(before) = before {
             let wrong = tls::with_thread(|thread| thread.leave_callback(&before)).flatten();
             if let Some((rule, text)) = wrong {

@@ -71,7 +71,8 @@ rules! {
     RemoveLock,
     /// A remove lock was used after it was waited for.
     RemoveLockRetired,
-    /// The extended-state guard was misused: IRQL, thread, mask, order.
+    /// Extended processor state was changed outside its guard, or the guard was misused: IRQL, thread, mask, order, a
+    /// wait, an IRP sent, a change of IRQL inside.
     SimdGuard,
     /// A work item was queued twice, freed while queued, or used after it was freed.
     WorkItem,

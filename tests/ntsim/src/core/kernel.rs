@@ -14,7 +14,7 @@ use super::sched::Scheduler;
 use super::thread::ThreadState;
 use super::thread_object::ThreadTable;
 use crate::host::arena::Arena;
-use crate::host::{coroutine, tls};
+use crate::host::{coroutine, tls, xstate};
 
 /// The state of one world.
 pub struct Kernel {
@@ -30,6 +30,8 @@ pub struct Kernel {
     pub(crate) stack_high_water: AtomicUsize,
     pub(crate) locks: Locks,
     pub(crate) mappings: Mappings,
+    /// Components of extended processor state that are watched while driver code runs.
+    pub(crate) watched_state: u64,
     pub(crate) thread_objects: ThreadTable,
     /// Everything that belongs to the I/O side.
     pub(crate) io: crate::io::IoState,
@@ -71,7 +73,7 @@ pub fn current() -> KernelRef {
 /// Runs `f` as code of the test, not of the driver: for test drivers whose callbacks keep books of their own. Memory
 /// that such code allocates must not be taken for the driver's, which goes away with the world.
 pub fn as_host<R>(f: impl FnOnce() -> R) -> R {
-    tls::as_simulator(f)
+    tls::as_simulator("code of the test", f)
 }
 
 impl Kernel {
@@ -81,16 +83,17 @@ impl Kernel {
             this: this.clone(),
             sched: Scheduler::new(seed),
             io: crate::io::IoState::new(config.page_heap),
-            config,
             findings: Mutex::new(Vec::new()),
             log: Mutex::new(Vec::new()),
             fault_rng: Mutex::new(Rng::new(seed, 2)),
             cng_rng: Mutex::new(Rng::new(seed, 3)),
             arena: Arena::default(),
+            watched_state: if config.watch_extended_state { xstate::watched() } else { 0 },
             stack_high_water: AtomicUsize::new(0),
             locks: Locks::default(),
             mappings: Mappings::default(),
             thread_objects: ThreadTable::default(),
+            config,
         })
     }
 
@@ -145,7 +148,7 @@ impl Kernel {
     /// Records a broken rule and stops the world; returns to the caller, for code that has no simulated thread.
     pub fn report(&self, rule: Rule, text: impl Into<String>) {
         let text = text.into();
-        tls::as_simulator(|| {
+        tls::as_simulator("a report", || {
             let finding = Finding {
                 rule,
                 text,

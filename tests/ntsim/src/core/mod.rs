@@ -32,7 +32,7 @@ pub use mdl::{USER_BIT, real_address};
 pub use rng::Rng;
 pub(crate) use sched::AddressHasher;
 pub use sched::TimedOut;
-pub(crate) use thread::{HeldLock, SavedState};
+pub(crate) use thread::HeldLock;
 pub use thread::{ThreadId, ThreadKind, ThreadState};
 pub(crate) use thread_object::with_current;
 pub use world::{World, WorldBuilder};

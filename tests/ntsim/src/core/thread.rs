@@ -6,6 +6,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
+use crate::host::xstate::Image;
+
 /// Number of a simulated thread: counts up from 1 in order of creation, never reused within a world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ThreadId(pub u64);
@@ -34,13 +36,20 @@ pub(crate) struct HeldLock {
     pub(crate) old_irql: u8,
 }
 
+/// Set while a thread has saved anything at all.
+const GUARD_OPEN: u64 = 1 << 63;
+
 /// Extended processor state that a thread has saved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct SavedState {
     /// Where the driver keeps it.
     pub(crate) address: usize,
     /// IRQL at the time.
     pub(crate) irql: u8,
+    /// Which components.
+    pub(crate) mask: u64,
+    /// What was in them.
+    pub(crate) image: Image,
 }
 
 /// The model of the kernel stack: only driver frames count.
@@ -72,6 +81,10 @@ pub struct ThreadState {
     pub(crate) stack: StackModel,
     pub(crate) held: Mutex<Vec<HeldLock>>,
     saved: Mutex<Vec<SavedState>>,
+    /// Components that the driver may change now: those it has saved.
+    guarded: AtomicU64,
+    /// What is in them.
+    live: Mutex<Option<Box<Image>>>,
     pub(crate) yielder: AtomicUsize,
     pub(crate) terminated: AtomicBool,
     /// What a driver sees of the thread: a dispatcher header, then fields of the simulator's.
@@ -97,6 +110,8 @@ impl ThreadState {
             stack,
             held: Mutex::new(Vec::new()),
             saved: Mutex::new(Vec::new()),
+            guarded: AtomicU64::new(0),
+            live: Mutex::new(None),
             yielder: AtomicUsize::new(0),
             slot: AtomicUsize::new(usize::MAX),
             terminated: AtomicBool::new(false),
@@ -121,6 +136,42 @@ impl ThreadState {
 
     pub(crate) fn saved_states(&self) -> std::sync::MutexGuard<'_, Vec<SavedState>> {
         self.saved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Components of extended processor state that the driver has saved and may change.
+    pub(crate) fn guarded_state(&self) -> u64 {
+        self.guarded.load(Ordering::Relaxed) & !GUARD_OPEN
+    }
+
+    /// The IRQL at which the driver saved extended state that it has not restored yet.
+    pub(crate) fn guarded_at(&self) -> Option<u8> {
+        if self.guarded.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        self.saved_states().last().map(|saved| saved.irql)
+    }
+
+    /// Saves the components in `mask` as the driver's code has them.
+    pub(crate) fn save_state(&self, address: usize, mask: u64) {
+        let image = self.with_live_state(|live| live.clone());
+        self.saved_states().push(SavedState { address, irql: self.irql(), mask, image });
+        self.guarded.fetch_or(mask | GUARD_OPEN, Ordering::Relaxed);
+    }
+
+    /// Takes back the innermost saved state.
+    pub(crate) fn restore_state(&self) -> Option<SavedState> {
+        let mut saved = self.saved_states();
+        let last = saved.pop()?;
+        let guarded = saved.iter().fold(0, |all, outer| all | outer.mask | GUARD_OPEN);
+        self.guarded.store(guarded, Ordering::Relaxed);
+        self.with_live_state(|live| live.take(&last.image, last.mask));
+        Some(last)
+    }
+
+    /// What the driver's code has in the components that it has saved; in the others it is the pattern.
+    pub(crate) fn with_live_state<R>(&self, f: impl FnOnce(&mut Image) -> R) -> R {
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        f(live.get_or_insert_with(|| Box::new(Image::pattern().clone())))
     }
 
     /// What a driver sees of the thread.

@@ -120,10 +120,14 @@ impl Kernel {
         reason: &'static str,
         mut ready: impl FnMut() -> Option<T>,
     ) -> Result<T, TimedOut> {
+        let polls = deadline.is_some_and(|due| due <= self.now());
+        if !polls && self.guarded_at().is_some() {
+            self.finding(Rule::SimdGuard, format!("waits for {reason} while extended state is saved"));
+        }
         if let Some(value) = ready() {
             return Ok(value);
         }
-        if deadline.is_some_and(|due| due <= self.now()) {
+        if polls {
             return Err(TimedOut);
         }
         if self.irql() >= DISPATCH_LEVEL {

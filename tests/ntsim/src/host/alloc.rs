@@ -65,7 +65,9 @@ pub(super) unsafe fn release(block: *mut u8, layout: Layout) {
 // arena, which takes them from `allocate` too; `dealloc` finds out which by the owner word.
 unsafe impl GlobalAlloc for OwnedAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let owned = tls::with_owner(|kernel| tls::as_simulator(|| arena::allocate(kernel, layout, Kind::Rust, 0)));
+        let owned = tls::with_owner(|kernel| {
+            tls::as_simulator("an allocation", || arena::allocate(kernel, layout, Kind::Rust, 0))
+        });
         owned.unwrap_or_else(|| allocate(layout, 0))
     }
 
@@ -75,7 +77,9 @@ unsafe impl GlobalAlloc for OwnedAllocator {
         let kernel = std::ptr::with_exposed_provenance::<Kernel>(owner);
         // SAFETY: first invariant of the module: the owner is zero or a world that still lives.
         match unsafe { kernel.as_ref() } {
-            Some(kernel) => tls::as_simulator(|| arena::free(kernel, block.expose_provenance(), Kind::Rust, None)),
+            Some(kernel) => tls::as_simulator("a deallocation", || {
+                arena::free(kernel, block.expose_provenance(), Kind::Rust, None);
+            }),
             // SAFETY: the block is the host's, from `allocate` with this layout.
             None => unsafe { release(block, layout) },
         }

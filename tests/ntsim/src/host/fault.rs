@@ -97,16 +97,15 @@ fn redirect(registers: &mut [libc::greg_t; 23], address: usize) {
 
 /// Where a driver's wild access ends.
 extern "C" fn land(address: usize, class: usize) -> ! {
-    tls::as_simulator(|| {
-        let found = tls::with_kernel(|kernel| {
-            let (rule, text) = explain(kernel, address, class);
-            kernel.finding(rule, text)
-        });
-        match found {
-            Some(never) => never,
-            None => std::process::abort(),
-        }
-    })
+    tls::abandon_driver_mode();
+    let found = tls::with_kernel(|kernel| {
+        let (rule, text) = explain(kernel, address, class);
+        kernel.finding(rule, text)
+    });
+    match found {
+        Some(never) => never,
+        None => std::process::abort(),
+    }
 }
 
 fn explain(kernel: &Kernel, address: usize, class: usize) -> (Rule, String) {

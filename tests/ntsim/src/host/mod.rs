@@ -4,6 +4,9 @@ mod alloc;
 pub(crate) mod arena;
 pub(crate) mod coroutine;
 pub(crate) mod fault;
+#[cfg(not(feature = "asan"))]
+mod memory_routines;
 pub(crate) mod page_heap;
 pub(crate) mod ptr;
 pub(crate) mod tls;
+pub(crate) mod xstate;

@@ -9,7 +9,8 @@
 use std::cell::Cell;
 use std::ptr;
 
-use crate::core::{Kernel, ThreadState};
+use super::xstate::{self, Image};
+use crate::core::{Kernel, Rule, ThreadState};
 
 struct Carrier {
     kernel: Cell<*const Kernel>,
@@ -62,23 +63,67 @@ pub(crate) fn in_driver() -> bool {
     CARRIER.try_with(|c| !c.owner.get().is_null() && !c.thread.get().is_null()).unwrap_or(false)
 }
 
-/// Runs `f` as driver code of `kernel`: allocations belong to that world.
-pub(crate) fn as_driver<R>(kernel: &Kernel, f: impl FnOnce() -> R) -> R {
+/// Runs `f` as driver code of `kernel`: allocations belong to that world, extended processor state is watched.
+pub(crate) fn as_driver<R>(kernel: &Kernel, what: &str, f: impl FnOnce() -> R) -> R {
     let before = CARRIER.with(|c| c.owner.replace(kernel));
+    enter_driver(kernel);
     let result = f();
+    leave_driver(kernel, what);
     CARRIER.with(|c| c.owner.set(before));
     result
 }
 
-/// Runs `f` as simulator code: allocations belong to the host.
-pub(crate) fn as_simulator<R>(f: impl FnOnce() -> R) -> R {
-    let before = CARRIER.with(|c| c.owner.replace(ptr::null()));
+/// Runs `f` as simulator code: allocations belong to the host. `what` is what driver code called, for a report.
+pub(crate) fn as_simulator<R>(what: &str, f: impl FnOnce() -> R) -> R {
+    let before = CARRIER.with(|c| c.owner.get());
+    // SAFETY: second invariant of the module.
+    let kernel = unsafe { before.as_ref() };
+    if let Some(kernel) = kernel {
+        leave_driver(kernel, what);
+    }
     let result = f();
     CARRIER.with(|c| c.owner.set(before));
+    if let Some(kernel) = kernel {
+        enter_driver(kernel);
+    }
     result
 }
 
-/// Marks the rest of this OS thread's work as the host's: for the panic hook, which does not come back.
+/// Loads extended processor state before driver code goes on: a pattern, and what it had itself inside a guard.
+fn enter_driver(kernel: &Kernel) {
+    let watched = kernel.watched_state;
+    if watched != 0 {
+        let _on_thread = with_thread(|thread| {
+            let guarded = thread.guarded_state();
+            Image::pattern().load(watched & !guarded);
+            if guarded & watched != 0 {
+                thread.with_live_state(|live| live.load(guarded & watched));
+            }
+        });
+    }
+}
+
+/// Driver code is over, for now: its allocations end, and what it did to extended processor state is looked at.
+fn leave_driver(kernel: &Kernel, what: &str) {
+    let watched = kernel.watched_state;
+    let inspect = |thread: &ThreadState| {
+        let guarded = thread.guarded_state();
+        Image::with_current(watched, |now| {
+            if guarded & watched != 0 {
+                thread.with_live_state(|live| live.take(now, guarded));
+            }
+            now.differences(Image::pattern(), watched & !guarded)
+        })
+    };
+    let changed = if watched == 0 { 0 } else { with_thread(inspect).unwrap_or(0) };
+    CARRIER.with(|c| c.owner.set(ptr::null()));
+    if changed != 0 {
+        let text = format!("{what}: {} changed outside a guard that covers it", xstate::names(changed));
+        kernel.finding(Rule::SimdGuard, text);
+    }
+}
+
+/// Marks the rest of this OS thread's work as the host's: for code that does not come back.
 pub(crate) fn abandon_driver_mode() {
     let _torn_down = CARRIER.try_with(|c| c.owner.set(ptr::null()));
 }

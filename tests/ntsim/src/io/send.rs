@@ -22,6 +22,9 @@ impl Kernel {
         if location != mine && location != mine + 1 {
             self.finding(Rule::IrpTouchedAfterPass, "IoCallDriver on an IRP that was already passed on".to_owned());
         }
+        if self.guarded_at().is_some() {
+            self.finding(Rule::SimdGuard, "IoCallDriver while extended state is saved".to_owned());
+        }
         let major = irp.stack_at(location - 1).major();
         let patient = PATIENT.contains(&u32::from(major));
         if patient && self.irql() > 1 && entered < self.irql() {

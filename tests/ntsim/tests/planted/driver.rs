@@ -107,3 +107,25 @@ pub(crate) fn pool(bytes: u64) -> PVOID {
 
 /// The tag of these tests.
 pub(crate) const TAG: u32 = u32::from_le_bytes(*b"Test");
+
+/// Sets ymm7 to all ones.
+pub(crate) fn dirty_ymm() {
+    // SAFETY: the callers ask for AVX first; the register is the callee's to change, as far as compiled code goes.
+    unsafe { std::arch::asm!("vcmptrueps ymm7, ymm7, ymm7", out("xmm7") _, options(nostack)) };
+}
+
+/// Sets the upper halves of all ymm registers to zero, as compiled AVX code does when it ends.
+pub(crate) fn zero_upper_halves() {
+    // SAFETY: as for `dirty_ymm`; the lower halves, which compiled code uses, stay.
+    unsafe { std::arch::asm!("vzeroupper", options(nostack)) };
+}
+
+/// The upper half of ymm7.
+pub(crate) fn upper_half() -> u128 {
+    let mut half = 0_u128;
+    // SAFETY: as for `dirty_ymm`; the target has room for 16 bytes.
+    unsafe {
+        std::arch::asm!("vextractf128 [{}], ymm7, 1", in(reg) &raw mut half, options(nostack));
+    };
+    half
+}

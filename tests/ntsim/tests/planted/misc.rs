@@ -131,27 +131,6 @@ planted! {
         });
     }
 
-    SimdGuard: fn extended_state_restored_at_another_irql(rule) {
-        caught(rule, || {
-            let state = object();
-            let _status = nt!(KeSaveExtendedProcessorState(2, state));
-            nt!(KeRaiseIrqlToDpcLevel());
-            nt!(KeRestoreExtendedProcessorState(state));
-        });
-    }
-
-    SimdGuard: fn extended_state_never_restored(rule) {
-        caught(rule, || {
-            let _status = nt!(KeSaveExtendedProcessorState(2, object()));
-        });
-    }
-
-    SimdGuard: fn extended_state_saved_with_a_feature_that_is_off(rule) {
-        caught(rule, || {
-            let _status = nt!(KeSaveExtendedProcessorState(1 << 62, object()));
-        });
-    }
-
     BugCheck: fn bug_check(rule) {
         for code in [0xC4, 0x1] {
             caught(rule, move || nt!(KeBugCheckEx(code, 0, 0, 0, 0)));

@@ -5,7 +5,7 @@ use std::{env, fs};
 
 use vck_ntsim::Rule;
 
-use super::{bounce, io, irql, locks, mdl, memory, misc};
+use super::{bounce, io, irql, locks, mdl, memory, misc, simd};
 
 /// Where the table stands.
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
@@ -22,7 +22,7 @@ fn in_filters(rule: Rule) -> Vec<String> {
 
 /// Bugs in code that was written for the rule.
 fn in_pieces(rule: Rule) -> Vec<&'static str> {
-    let all = [irql::PLANTED, locks::PLANTED, mdl::PLANTED, memory::PLANTED, misc::PLANTED];
+    let all = [irql::PLANTED, locks::PLANTED, mdl::PLANTED, memory::PLANTED, misc::PLANTED, simd::PLANTED];
     all.concat().into_iter().filter(|(of, _)| *of == rule).map(|(_, name)| name).collect()
 }
 

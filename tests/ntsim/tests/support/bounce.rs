@@ -90,6 +90,10 @@ bugs! {
     DrainTwice,
     /// Extended state is saved and not restored.
     KeepState,
+    /// The driver's IRP is sent while extended state is saved.
+    SendGuarded,
+    /// Data is scrambled with AVX, outside of any guard.
+    VectorScramble,
     /// A work item is queued twice.
     QueueTwice,
     /// An impossible case stops the machine.

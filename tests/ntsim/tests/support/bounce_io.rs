@@ -24,6 +24,27 @@ unsafe fn scramble(data: PVOID, length: usize) {
     }
 }
 
+/// [`scramble`], as a compiler makes it from code for AVX.
+unsafe fn scramble_by_vector(data: PVOID, length: usize) {
+    let mask = [MASK; 32];
+    for at in (0..length / 32 * 32).step_by(32) {
+        // SAFETY: the host has AVX; the caller's buffer has `length` bytes; upper halves are cleared at the end, as
+        // compiled code does.
+        unsafe {
+            core::arch::asm!(
+                "vmovups ymm0, [{data}]",
+                "vxorps ymm0, ymm0, [{mask}]",
+                "vmovups [{data}], ymm0",
+                "vzeroupper",
+                data = in(reg) data.cast::<u8>().wrapping_add(at),
+                mask = in(reg) mask.as_ptr(),
+                out("xmm0") _,
+                options(nostack),
+            );
+        }
+    }
+}
+
 unsafe fn buffer_for(bug: Bug, length: u32) -> PVOID {
     let (flags, bytes, tag) = match bug {
         Bug::ExecutableBuffer => (POOL_FLAG_NON_PAGED_EXECUTE, length, TAG),
@@ -160,7 +181,9 @@ unsafe fn start(extension: *mut Extension, irp: PIRP, length: u32) -> NTSTATUS {
                 finish(extension, irp, STATUS_INSUFFICIENT_RESOURCES, 0);
                 return STATUS_PENDING;
             }
-            if bug != Bug::WriteClear {
+            if bug == Bug::VectorScramble {
+                scramble_by_vector(buffer, length as usize);
+            } else if bug != Bug::WriteClear {
                 scramble(buffer, length as usize + usize::from(bug == Bug::OneByteTooMany));
             }
         }
@@ -190,6 +213,13 @@ unsafe fn send(extension: *mut Extension, own: PIRP) {
             let old = KeAcquireSpinLockRaiseToDpc(&raw mut (*extension).first);
             let _status = IofCallDriver(lower, own);
             KeReleaseSpinLock(&raw mut (*extension).first, old);
+            return;
+        }
+        if bug == Bug::SendGuarded {
+            let mut state = XSTATE_SAVE::default();
+            let _saved = KeSaveExtendedProcessorState(2, &raw mut state);
+            let _sent = IofCallDriver(lower, own);
+            KeRestoreExtendedProcessorState(&raw mut state);
             return;
         }
         let _status = IofCallDriver(lower, own);

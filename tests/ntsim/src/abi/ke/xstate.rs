@@ -1,47 +1,31 @@
 //! Extended processor state.
 //!
-//! Nothing is saved for real: simulated threads switch only inside calls into the simulator, and compiled code expects
-//! such calls to destroy vector registers. What is checked is the protocol.
+//! What the driver's code has in the registers at a call into the simulator is captured there; the save takes it from the
+//! capture, and the restore has it loaded when the driver goes on. x87 and SSE registers are not: every call may change
+//! those, so that no compiled code could tell.
 
 use crate::abi::routine::routines;
 use crate::abi::*;
-use crate::core::{Kernel, Rule, SavedState};
-
-const LEGACY: u64 = 0b11;
-const AVX: u64 = 0b100;
-const AVX512: u64 = 0b1110_0000;
-
-fn enabled() -> u64 {
-    let mut mask = LEGACY;
-    if std::arch::is_x86_feature_detected!("avx") {
-        mask |= AVX;
-    }
-    if std::arch::is_x86_feature_detected!("avx512f") {
-        mask |= AVX512;
-    }
-    mask
-}
+use crate::core::{Kernel, Rule, ThreadState};
+use crate::host::xstate::{self, LEGACY};
 
 fn save(kernel: &Kernel, mask: ULONG64, state: PXSTATE_SAVE) -> NTSTATUS {
-    if mask & !enabled() != 0 {
-        kernel.finding(Rule::SimdGuard, format!("extended state saved with mask {mask:#x}, enabled {:#x}", enabled()));
+    let enabled = kernel.enabled_features();
+    if mask & !enabled != 0 {
+        kernel.finding(Rule::SimdGuard, format!("extended state saved with mask {mask:#x}, enabled {enabled:#x}"));
     }
-    let irql = kernel.irql();
-    let lower = kernel.with_thread(|thread| thread.saved_states().last().is_some_and(|outer| outer.irql > irql));
-    if lower == Some(true) {
+    if kernel.guarded_at().is_some_and(|outer| outer > kernel.irql()) {
         kernel.finding(Rule::SimdGuard, "extended state saved at a lower IRQL than around it");
     }
     if mask & !LEGACY != 0 && kernel.allocation_fails() {
         return STATUS_INSUFFICIENT_RESOURCES;
     }
-    let saved = SavedState { address: state.expose_provenance(), irql };
-    let _outside = kernel.with_thread(|thread| thread.saved_states().push(saved));
+    let _outside = kernel.with_thread(|thread| thread.save_state(state.expose_provenance(), mask));
     STATUS_SUCCESS
 }
 
 fn restore(kernel: &Kernel, state: PXSTATE_SAVE) {
-    let last = kernel.with_thread(|thread| thread.saved_states().pop()).flatten();
-    match last {
+    match kernel.with_thread(ThreadState::restore_state).flatten() {
         Some(saved) if saved.address != state.addr() => {
             kernel.finding(Rule::SimdGuard, "extended state restored out of order");
         }
@@ -54,9 +38,21 @@ fn restore(kernel: &Kernel, state: PXSTATE_SAVE) {
     }
 }
 
+impl Kernel {
+    /// The extended processor features of this world.
+    pub(crate) fn enabled_features(&self) -> u64 {
+        xstate::enabled() & (self.config().extended_features | LEGACY)
+    }
+
+    /// The IRQL at which the current thread saved extended state that it has not restored yet.
+    pub(crate) fn guarded_at(&self) -> Option<u8> {
+        self.with_thread(ThreadState::guarded_at).flatten()
+    }
+}
+
 routines! {
     /// Which of the features in the mask the system has enabled. Any IRQL (documented: at or below DISPATCH_LEVEL).
-    fn RtlGetEnabledExtendedFeatures(FeatureMask: ULONG64) -> ULONG64, max 2 => |_k| { FeatureMask & enabled() }
+    fn RtlGetEnabledExtendedFeatures(FeatureMask: ULONG64) -> ULONG64, max 2 => |k| { FeatureMask & k.enabled_features() }
 
     /// Saves extended processor state before code that uses it; STATUS_INSUFFICIENT_RESOURCES when there is no memory.
     /// At or below DISPATCH_LEVEL. Pairs are nested; an inner pair is not at a lower IRQL than the outer one; the mask
