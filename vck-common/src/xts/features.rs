@@ -12,7 +12,7 @@ bitflags::bitflags! {
         const AES_NI = 1;
         /// VAES and AVX2, with ymm enabled by the system.
         const VAES_256 = 1 << 1;
-        /// VAES, GFNI and AVX-512 F, BW, VL, VBMI, VBMI2, with zmm enabled by the system: Ice Lake, Zen 4 and later.
+        /// VAES and AVX-512 F, BW, VL, VBMI, VBMI2, with zmm enabled by the system: Ice Lake, Zen 4 and later.
         const VAES_512 = 1 << 2;
     }
 }
@@ -32,8 +32,8 @@ mod leaf7 {
     /// F, BW, VL.
     pub(super) const EBX_AVX512: u32 = 1 << 16 | 1 << 30 | 1 << 31;
     pub(super) const ECX_VAES: u32 = 1 << 9;
-    /// VBMI, VBMI2, GFNI.
-    pub(super) const ECX_AVX512: u32 = 1 << 1 | 1 << 6 | 1 << 8;
+    /// VBMI, VBMI2.
+    pub(super) const ECX_AVX512: u32 = 1 << 1 | 1 << 6;
 }
 
 /// XCR0: xmm.
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(Features::from_cpuid(ECX1 & !leaf1::AVX, LEAF7, all), narrow, "no AVX");
         assert_eq!(Features::from_cpuid(ECX1, LEAF7, ExtendedMask::empty()), narrow, "no state enabled");
         assert_eq!(Features::from_cpuid(ECX1, LEAF7, ExtendedMask::AVX), narrow | Features::VAES_256, "no zmm enabled");
-        for bit in [1, 6, 8] {
+        for bit in [1, 6] {
             let leaf = (LEAF7.0, LEAF7.1 & !(1 << bit));
             assert_eq!(Features::from_cpuid(ECX1, leaf, all), narrow | Features::VAES_256, "ECX bit {bit}");
         }
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(found.contains(Features::AES_NI), aes);
         assert_eq!(found.contains(Features::VAES_256), aes && has!("vaes") && has!("avx2"));
         let base = has!("avx512f") && has!("avx512bw") && has!("avx512vl");
-        let bytes = has!("avx512vbmi") && has!("avx512vbmi2") && has!("gfni");
+        let bytes = has!("avx512vbmi") && has!("avx512vbmi2");
         assert_eq!(found.contains(Features::VAES_512), aes && has!("vaes") && base && bytes);
     }
 }

@@ -6,11 +6,10 @@
 use core::arch::asm;
 use core::arch::x86_64::{
     __m512i, _mm512_add_epi64, _mm512_aesdec_epi128, _mm512_aesdeclast_epi128, _mm512_aesenc_epi128,
-    _mm512_aesenclast_epi128, _mm512_broadcast_i32x4, _mm512_castsi512_si128, _mm512_gf2p8affine_epi64_epi8,
-    _mm512_loadu_si512, _mm512_maskz_permutexvar_epi8, _mm512_multishift_epi64_epi8, _mm512_set_epi64,
-    _mm512_set1_epi8, _mm512_set1_epi64, _mm512_setzero_si512, _mm512_shldi_epi64, _mm512_shldv_epi64,
-    _mm512_shuffle_epi32, _mm512_sllv_epi64, _mm512_srlv_epi64, _mm512_storeu_si512, _mm512_ternarylogic_epi64,
-    _mm512_xor_si512,
+    _mm512_aesenclast_epi128, _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_castsi512_si128, _mm512_loadu_si512,
+    _mm512_maskz_permutexvar_epi8, _mm512_multishift_epi64_epi8, _mm512_set_epi64, _mm512_set1_epi8, _mm512_set1_epi64,
+    _mm512_setzero_si512, _mm512_shldi_epi64, _mm512_shldv_epi64, _mm512_shuffle_epi32, _mm512_sllv_epi64,
+    _mm512_srlv_epi64, _mm512_storeu_si512, _mm512_ternarylogic_epi64, _mm512_xor_si512,
 };
 
 use super::aesni;
@@ -24,9 +23,11 @@ const WIDTH: usize = 8;
 const BLOCKS: usize = 4 * WIDTH;
 /// Exclusive or of three values, for `vpternlogq`.
 const XOR3: i32 = 0x96;
+/// The first exclusive or with both of the others, for `vpternlogq`.
+const XOR_AND: i32 = 0x78;
 
 /// Ciphers all sectors.
-#[target_feature(enable = "aes,sse4.1,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,gfni,vaes")]
+#[target_feature(enable = "aes,sse4.1,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,vaes")]
 #[inline(never)]
 pub(super) fn cipher<const ENCRYPT: bool>(keys: &RoundKeys, mut sectors: Sectors<'_>) {
     let mut tweaks = SectorTweaks::default();
@@ -37,7 +38,7 @@ pub(super) fn cipher<const ENCRYPT: bool>(keys: &RoundKeys, mut sectors: Sectors
 }
 
 /// Encrypts the numbers of `count` sectors from `first` on, with no more registers than they fill.
-#[target_feature(enable = "aes,sse4.1,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,gfni,vaes")]
+#[target_feature(enable = "aes,sse4.1,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,vaes")]
 fn sector_tweaks(keys: &Rounds, first: u64, count: usize, tweaks: &mut SectorTweaks) {
     match count {
         0..=4 => encrypt_numbers::<1>(keys, first, tweaks),
@@ -49,7 +50,7 @@ fn sector_tweaks(keys: &Rounds, first: u64, count: usize, tweaks: &mut SectorTwe
 
 /// Encrypts the first `4 * N` numbers.
 #[inline]
-#[target_feature(enable = "aes,sse4.1,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,gfni,vaes")]
+#[target_feature(enable = "aes,sse4.1,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,vaes")]
 fn encrypt_numbers<const N: usize>(keys: &Rounds, first: u64, tweaks: &mut SectorTweaks) {
     let [before, between @ .., after] = keys;
     let before = broadcast(before);
@@ -76,7 +77,7 @@ fn encrypt_numbers<const N: usize>(keys: &Rounds, first: u64, tweaks: &mut Secto
     }
 }
 
-#[target_feature(enable = "aes,sse4.1,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,gfni,vaes")]
+#[target_feature(enable = "aes,sse4.1,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,vaes")]
 #[inline(never)]
 fn batch_of_sectors<const ENCRYPT: bool>(keys: &Rounds, mut sectors: Sectors<'_>, tweaks: &SectorTweaks) {
     let mut wide = [_mm512_setzero_si512(); 15];
@@ -101,7 +102,7 @@ fn batch_of_sectors<const ENCRYPT: bool>(keys: &Rounds, mut sectors: Sectors<'_>
 
 /// Ciphers 32 blocks.
 #[inline]
-#[target_feature(enable = "aes,sse4.1,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,gfni,vaes")]
+#[target_feature(enable = "aes,sse4.1,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,vaes")]
 fn group<const ENCRYPT: bool>(
     keys: &[__m512i; 13],
     last: __m512i,
@@ -131,7 +132,7 @@ fn group<const ENCRYPT: bool>(
 ///
 /// The method is that of [`super::tweak`]: a funnel shift of prepared words, and one corrected byte per block.
 #[inline]
-#[target_feature(enable = "aes,sse4.1,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,gfni,vaes")]
+#[target_feature(enable = "aes,sse4.1,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,vaes")]
 fn whitenings(tweak: __m512i, key: __m512i) -> ([__m512i; WIDTH], __m512i) {
     // Counts of 64 shift everything out: the upper words stay untouched.
     let low = |count: i64| _mm512_set_epi64(64, count, 64, count, 64, count, 64, count);
@@ -141,10 +142,12 @@ fn whitenings(tweak: __m512i, key: __m512i) -> ([__m512i; WIDTH], __m512i) {
     let below = _mm512_xor_si512(_mm512_ternarylogic_epi64::<XOR3>(swapped, left(1), left(2)), left(7));
     let words = _mm512_xor_si512(_mm512_ternarylogic_epi64::<XOR3>(tweak, right(63), right(62)), right(57));
 
-    // Byte k: the seven bits of the upper word that block k corrects with, through the matrix of the correction.
+    // Byte k: `over` of the upper word shifted left by k. Bits above those it needs are masked out.
     let upper = _mm512_shuffle_epi32::<0b11_10_11_10>(tweak);
-    let seven = _mm512_multishift_epi64_epi8(load_bytes(&WINDOWS), upper);
-    let bytes = _mm512_gf2p8affine_epi64_epi8::<0>(seven, _mm512_set1_epi64(CORRECTION));
+    let from = |position: &[u8; 64]| _mm512_multishift_epi64_epi8(load_bytes(position), upper);
+    let seven = _mm512_and_si512(from(&FROM_57), _mm512_set1_epi8(0x7F));
+    let two = _mm512_ternarylogic_epi64::<XOR_AND>(seven, from(&FROM_62), _mm512_set1_epi8(3));
+    let bytes = _mm512_ternarylogic_epi64::<XOR_AND>(two, from(&FROM_63), _mm512_set1_epi8(1));
 
     let mut shift = _mm512_set_epi64(3, 3, 2, 2, 1, 1, 0, 0);
     // Byte 0 of each lane is the index of the lane's block; the others are masked out.
@@ -164,22 +167,27 @@ fn whitenings(tweak: __m512i, key: __m512i) -> ([__m512i; WIDTH], __m512i) {
 /// The lowest byte of each lane.
 const LOWEST_BYTES: u64 = 0x0001_0001_0001_0001;
 
-/// Bit positions of the windows for `vpmultishiftqb`: block k looks at bits 57 - k to 63 - k of the upper word.
-const WINDOWS: [u8; 64] = {
-    let mut windows = [0; 64];
-    let mut k = 0_u8;
-    while k <= 32 {
-        windows[k as usize] = 57 - k;
-        k += 1;
-    }
-    windows
-};
+const FROM_57: [u8; 64] = positions(57);
+const FROM_62: [u8; 64] = positions(62);
+const FROM_63: [u8; 64] = positions(63);
 
-/// w + (w >> 5) + (w >> 6) for seven bits w as the matrix of `vgf2p8affineqb`: its top byte gives bit 0.
-const CORRECTION: i64 = 0x6142_0408_1020_4000;
+/// For `vpmultishiftqb`: byte k takes the eight bits from `first` - k on, for k up to 32.
+const fn positions(first: u8) -> [u8; 64] {
+    let mut positions = [first; 64];
+    let mut left: &mut [u8] = &mut positions;
+    let mut k = 0;
+    while let [position, rest @ ..] = left {
+        *position = first - k;
+        left = rest;
+        if k < 32 {
+            k += 1;
+        }
+    }
+    positions
+}
 
 #[inline]
-#[target_feature(enable = "aes,sse4.1,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,gfni,vaes")]
+#[target_feature(enable = "aes,sse4.1,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,vaes")]
 fn load_bytes(bytes: &[u8; 64]) -> __m512i {
     // SAFETY: the reference is valid for reads of 64 bytes. The load needs no alignment.
     unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
@@ -187,7 +195,7 @@ fn load_bytes(bytes: &[u8; 64]) -> __m512i {
 
 /// Sixteen bytes in all lanes.
 #[inline]
-#[target_feature(enable = "aes,sse4.1,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,gfni,vaes")]
+#[target_feature(enable = "aes,sse4.1,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,vaes")]
 fn broadcast(bytes: &u128) -> __m512i {
     _mm512_broadcast_i32x4(vector(bytes))
 }
@@ -195,7 +203,7 @@ fn broadcast(bytes: &u128) -> __m512i {
 /// No instruction, but a point that all blocks reach together. Without it the compiler orders the rounds of one block after
 /// those of another, and each waits for the latency of fourteen rounds: a third of the speed was lost that way.
 #[inline]
-#[target_feature(enable = "aes,sse4.1,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,gfni,vaes")]
+#[target_feature(enable = "aes,sse4.1,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,vaes")]
 fn abreast(blocks: &mut [__m512i; WIDTH]) {
     let [b0, b1, b2, b3, b4, b5, b6, b7] = blocks;
     // SAFETY: the template is a comment.
@@ -216,14 +224,14 @@ fn abreast(blocks: &mut [__m512i; WIDTH]) {
 }
 
 #[inline]
-#[target_feature(enable = "aes,sse4.1,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,gfni,vaes")]
+#[target_feature(enable = "aes,sse4.1,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,vaes")]
 fn load(window: &Window<'_, BLOCKS>, index: usize) -> __m512i {
     // SAFETY: the invariant of `Window`; callers count groups of four below `WIDTH`. The load needs no alignment.
     unsafe { _mm512_loadu_si512(window.source(4 * index).cast()) }
 }
 
 #[inline]
-#[target_feature(enable = "aes,sse4.1,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,gfni,vaes")]
+#[target_feature(enable = "aes,sse4.1,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,vaes")]
 fn store(window: &Window<'_, BLOCKS>, index: usize, blocks: __m512i) {
     // SAFETY: the invariant of `Window`; callers count groups of four below `WIDTH`. The store needs no alignment.
     unsafe { _mm512_storeu_si512(window.target(4 * index).cast(), blocks) };
