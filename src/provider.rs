@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 
 use vck_common::{EncryptedOffset, EncryptedOffsetStore, Lba, RandomSource, VckError, VckResult, VolumeCipher};
 
+use crate::engine::ConversionPolicy;
 use crate::io::VolumeIo;
 use crate::nt::AccessToken;
 
@@ -48,14 +49,17 @@ pub enum IoConfig {
     Passthrough,
     /// Encrypt sectors below the boundary.
     Encrypted {
-        /// The sector cipher; lives once, for as long as the volume is attached.
+        /// The sector cipher; lives once, for as long as the volume is attached. It is called while a zone is closed, and up
+        /// to `DISPATCH_LEVEL`: its code and data are non-pageable, and it allocates nothing.
         cipher: Box<dyn VolumeCipher>,
         /// First sector of the data region.
         offset_sector: Lba,
         /// Boundary and size of the data region (the size that the system sees).
         encrypted_offset: EncryptedOffset,
-        /// Where boundary and direction are persisted.
+        /// Where boundary and direction are persisted, and the journal of conversions if the format has one.
         offset_store: Box<dyn EncryptedOffsetStore>,
+        /// How the volume is converted; the default refuses what a loss of power could destroy.
+        policy: ConversionPolicy,
     },
 }
 

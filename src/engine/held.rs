@@ -1,23 +1,29 @@
 //! A step whose zone is closed.
 //!
 //! ```text
-//!      write --ok--> commit --ok--> publish, open
-//!        | used up     | used up
-//!        v             v
-//!      restore --ok--> put back --ok or used up--> open; the step has failed
-//!        | used up
-//!        v
-//!      fence, open; faulted
+//!   protect --ok--> write --ok--> commit --ok--> publish, open; the next zone may be closed and protected already
+//!     | used up       | used up      | used up
+//!     |               |              v
+//!     |               |          protect again --ok--> (the next zone opens)
+//!     |               v              |  |
+//!     |             restore <--------'  | used up: fence both zones, faulted
+//!     v               | ok      used up '----> fence, faulted
+//!   put back <--------'
+//!     | ok: open; the step has failed      used up: fence, faulted (without a journal: open, faulted)
 //! ```
 //! Every stage may be repeated: it writes what is in memory and asks for no answer but success. "Used up" is
 //! `HELD_TRIES` failures. Between two of them [`Sweep::step`] returns, so that the pause is the caller's; the zone
-//! stays closed meanwhile, because its sectors may be of either side.
+//! stays closed meanwhile, because its sectors may be of either side, or because an entry with its digests may be on the
+//! disk.
 //!
 //! # Invariants
 //! Nothing here allocates or seals.
-use vck_common::VckResult;
+use core::mem;
+use core::time::Duration;
 
-use super::journal::Failure;
+use vck_common::{Activity, DataExtent, DataSector, VckResult};
+
+use super::ledger::Failure;
 use super::retry;
 use super::sweep::{Step, Sweep};
 use super::zone::Plan;
@@ -26,13 +32,17 @@ use super::{ErrorKind, Parts, State};
 /// What is to be done next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// Write the converted side and flush.
+    /// Make the entry with the zone's digests durable.
+    Protect,
+    /// Write the converted side, and the blocks of the step before, and flush.
     Write,
     /// Make the new boundary durable.
     Commit,
+    /// Make the entry with this zone's digests durable again, so that no other one is on the disk.
+    Reprotect,
     /// Write the original side.
     Restore,
-    /// Make it durable, and the old boundary again if a commit was tried.
+    /// Make it durable, and that the zone is not under conversion any more.
     PutBack,
 }
 
@@ -41,21 +51,43 @@ enum Stage {
 pub(super) struct Held {
     plan: Plan,
     stage: Stage,
-    /// Whether a commit was tried, so that blocks on the device may hold the new boundary.
+    /// Whether a commit was tried, so that the new boundary may be on the device.
     committing: bool,
     /// Failures of this stage.
     failures: u32,
+    /// When the zone was closed.
+    since: Duration,
+    /// The next step, closed, read and converted in the spare copies, and when that began.
+    next: Option<(Plan, Duration)>,
+    /// How long to rest after this step, once that is decided.
+    rest: Option<Duration>,
 }
 
 impl Held {
     /// A step whose zone was read and converted.
-    pub(super) const fn new(plan: Plan) -> Self {
-        Self { plan, stage: Stage::Write, committing: false, failures: 0 }
+    pub(super) const fn new(plan: Plan, since: Duration) -> Self {
+        Self { plan, stage: Stage::Protect, committing: false, failures: 0, since, next: None, rest: None }
     }
 
     fn at(self, stage: Stage) -> Next {
         Next::Go(Self { stage, committing: self.committing || stage == Stage::Commit, failures: 0, ..self })
     }
+
+    /// All that is closed.
+    fn closed(&self) -> DataExtent {
+        let Some((next, _)) = self.next else { return self.plan.zone };
+        let first = DataSector::new(self.plan.zone.first.get().min(next.zone.first.get()));
+        let count = self.plan.zone.count.checked_add(next.zone.count);
+        DataExtent::new(first, count.unwrap_or(self.plan.zone.count))
+    }
+}
+
+/// A zone to which all I/O fails, because what is on the disk about it is not certain. The copies are kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fence {
+    plan: Plan,
+    /// The zone of the step, and the zone of the next step if an entry with its digests may be on the disk.
+    pub(super) zone: DataExtent,
 }
 
 enum Next {
@@ -64,23 +96,36 @@ enum Next {
 }
 
 impl Sweep {
-    /// Brings a held step to its end without pauses, so that no zone is closed. `PASSIVE_LEVEL`; does I/O. It ends,
-    /// because every stage is tried a few times only. Every command does this first.
+    /// Brings a held step to its end without pauses, so that no zone is closed, and the metadata blocks up to date as far
+    /// as the device lets it. `PASSIVE_LEVEL`; does I/O. It ends, because every stage is tried a few times only. Every
+    /// command does this first.
     pub fn settle(&mut self, parts: &Parts<'_>) {
+        self.merging = false;
         while let Some(held) = self.held {
             // How it ended is in the state and the error.
             let _step = self.go_on(parts, held);
+        }
+        self.merging = true;
+        for _ in 0..retry::HELD_TRIES {
+            if self.fenced.is_some() || !self.ledger.lags(self.position) {
+                return;
+            }
+            if let Err(failure) = self.ledger.catch_up(parts, self.position) {
+                self.note(self.geometry.offset_sector(), failure);
+                // One attempt more or less: the next success takes the error away.
+                self.failed_steps = self.failed_steps.max(1);
+            }
         }
     }
 
     /// Takes a closed step from stage to stage until it ends or has to pause.
     pub(super) fn go_on(&mut self, parts: &Parts<'_>, mut held: Held) -> Step {
         loop {
-            let next = match self.run_stage(parts, held) {
+            let next = match self.run_stage(parts, &mut held) {
                 Ok(next) => next,
                 Err(failure) => {
                     self.note(held.plan.lba, failure);
-                    self.stage_failed(parts, held, failure)
+                    self.stage_failed(parts, held)
                 }
             };
             match next {
@@ -90,83 +135,193 @@ impl Sweep {
         }
     }
 
-    fn run_stage(&mut self, parts: &Parts<'_>, held: Held) -> Result<Next, Failure> {
-        let plan = &held.plan;
+    fn run_stage(&mut self, parts: &Parts<'_>, held: &mut Held) -> Result<Next, Failure> {
+        let plan = held.plan;
+        let covered = Some((&plan, &self.copies));
         match held.stage {
+            Stage::Protect => {
+                let started = parts.meter.now();
+                self.ledger.enter(parts, plan.from(), covered, None)?;
+                self.step_size.committed_in(parts.meter.now().saturating_sub(started));
+                Ok(held.at(Stage::Write))
+            }
             Stage::Write => {
-                let data = self.copies.converted().map_err(ErrorKind::Write.during())?;
-                self.journal.protect_and_write(parts.io, plan.lba, data)?;
+                // The flush below covers what users wrote to the next zone, if none writes there after this.
+                self.watch_next(parts, &plan);
+                let written = self.copies.write_converted(parts.io, &plan, &self.ledger.damaged);
+                written.map_err(ErrorKind::Write.during())?;
+                self.ledger.write_due(parts)?;
+                self.ledger.flush(parts.io)?;
+                self.ledger.due_are_durable(parts);
                 Ok(held.at(Stage::Commit))
             }
-            Stage::Commit => {
-                self.journal.commit(parts)?;
-                Ok(Next::Return(self.committed(parts, plan)))
+            Stage::Commit => self.commit(parts, held).map(Next::Return),
+            Stage::Reprotect => {
+                self.ledger.enter(parts, plan.from(), covered, None)?;
+                if let Some((next, _)) = held.next.take() {
+                    parts.gate.open(next.zone);
+                }
+                Ok(held.at(Stage::Restore))
             }
             Stage::Restore => {
-                self.copies.restore(parts.io, plan).map_err(ErrorKind::Restore.during())?;
+                let restored = self.copies.restore(parts.io, &plan, &self.ledger.damaged);
+                restored.map_err(ErrorKind::Restore.during())?;
                 Ok(held.at(Stage::PutBack))
             }
             Stage::PutBack => {
-                let restored = self.journal.flush(parts.io);
-                let blocks = if held.committing { self.journal.put_back(parts.io) } else { Ok(()) };
-                restored.and(blocks)?;
-                self.release(parts, plan);
-                Ok(Next::Return(self.step_failed(parts, plan)))
+                // Before the entry is written: it may become durable before anything that is not.
+                self.ledger.flush(parts.io)?;
+                self.ledger.release(parts, plan.from(), held.committing)?;
+                self.held = None;
+                parts.gate.open(plan.zone);
+                Ok(Next::Return(self.step_failed(parts, &plan)))
             }
         }
     }
 
+    fn commit(&mut self, parts: &Parts<'_>, held: &mut Held) -> Result<Step, Failure> {
+        let rest = *held.rest.get_or_insert_with(|| self.throttle.pause(parts.meter.foreground()));
+        self.rests = !rest.is_zero();
+        if held.next.is_none() {
+            held.next = self.close_next(parts, &held.plan);
+        }
+        if held.next.is_none() {
+            self.watch_next(parts, &held.plan);
+        }
+        let ends = self.plan_from(held.plan.after).is_none();
+        if ends {
+            self.ledger.activity = Activity::Idle;
+        }
+        let covered = held.next.as_ref().map(|(next, _)| (next, &self.spare));
+        let started = parts.meter.now();
+        let committed = self.ledger.commit(parts, held.plan.to(), covered);
+        if committed.is_err() && ends {
+            self.ledger.activity = Activity::Running;
+        }
+        committed?;
+        self.step_size.committed_in(parts.meter.now().saturating_sub(started));
+        Ok(self.committed(parts, held, rest))
+    }
+
+    /// Closes, reads and converts the zone after `plan`, so that its protection goes into the entry that commits `plan`.
+    /// Not at any price: what fails here is tried again as a step of its own.
+    fn close_next(&mut self, parts: &Parts<'_>, plan: &Plan) -> Option<(Plan, Duration)> {
+        let fits = self.ledger.has_journal() && self.step_size.get(false) == self.batch;
+        if !self.merging || self.rests || !fits {
+            return None;
+        }
+        let next = self.plan_from(plan.after).filter(|next| self.ledger.blocks.has(next.to()))?;
+        let since = parts.meter.now();
+        parts.gate.close_and_drain(next.zone).ok()?;
+        self.ledger.damaged.retain(|sector| parts.gate.is_shielded(sector));
+        let settled = if parts.gate.is_untouched(next.zone) { Ok(()) } else { self.ledger.flush(parts.io) };
+        let read = settled.is_ok() && self.spare.read(parts.io, &next, &self.ledger.damaged).is_ok();
+        if read && self.spare.convert(parts.cipher, &next).is_ok() {
+            return Some((next, since));
+        }
+        parts.gate.open(next.zone);
+        None
+    }
+
+    fn watch_next(&self, parts: &Parts<'_>, plan: &Plan) {
+        if let Some(next) = self.plan_from(plan.after) {
+            parts.gate.watch(next.zone);
+        }
+    }
+
     /// What follows a failed attempt: a pause and another one, or the next best thing.
-    fn stage_failed(&mut self, parts: &Parts<'_>, held: Held, failure: Failure) -> Next {
+    fn stage_failed(&mut self, parts: &Parts<'_>, held: Held) -> Next {
         let failures = held.failures.saturating_add(1);
         if failures < retry::HELD_TRIES {
             self.held = Some(Held { failures, ..held });
             return Next::Return(Step::RetryAfter(retry::held_pause(failures)));
         }
         match held.stage {
-            Stage::Write | Stage::Commit => return held.at(Stage::Restore),
-            Stage::Restore => {
-                if held.committing {
-                    // The zone is lost for now either way; the old boundary is still the one that was published.
-                    let _attempt = self.journal.put_back(parts.io);
-                }
-                parts.gate.fence(held.plan.zone, failure.error.status());
-                self.fenced = Some(held.plan);
+            // The zone holds what it held before.
+            Stage::Protect => return held.at(Stage::PutBack),
+            Stage::Write => return held.at(Stage::Restore),
+            Stage::Commit => return held.at(Stage::Reprotect),
+            Stage::Restore if held.committing && !self.ledger.has_journal() => {
+                // The zone is lost for now either way; the old boundary is still the one that was published.
+                let _attempt = self.ledger.release(parts, held.plan.from(), true);
+                self.fence(parts, &held);
             }
             // The old side and the old boundary are what the device shows. That they are durable it does not confirm.
-            Stage::PutBack => {}
+            Stage::PutBack if !self.ledger.has_journal() => {}
+            // With a journal, an entry with digests may be on the disk that a write would make untrue.
+            Stage::Reprotect | Stage::Restore | Stage::PutBack => self.fence(parts, &held),
         }
-        self.release(parts, &held.plan);
-        self.state = State::Faulted;
+        self.held = None;
+        parts.gate.open(held.plan.zone);
+        if let Some((next, _)) = held.next {
+            parts.gate.open(next.zone);
+        }
+        self.fault(parts);
         Next::Return(Step::Idle)
     }
 
-    /// The new boundary is durable: only now may the data path use it.
-    fn committed(&mut self, parts: &Parts<'_>, plan: &Plan) -> Step {
-        self.position.boundary = plan.after;
-        parts.gate.publish(plan.after);
-        self.release(parts, plan);
-        self.succeeded();
-        self.stop_at_end();
-        Step::Worked
+    fn fence(&mut self, parts: &Parts<'_>, held: &Held) {
+        let fence = Fence { plan: held.plan, zone: held.closed() };
+        let status = self.error.map_or(vck_common::NtStatus::IO_DEVICE_ERROR, |error| error.status);
+        parts.gate.fence(fence.zone, status);
+        self.fenced = Some(fence);
     }
 
-    fn release(&mut self, parts: &Parts<'_>, plan: &Plan) {
+    /// The new boundary is durable: only now may the data path use it.
+    fn committed(&mut self, parts: &Parts<'_>, held: &Held, rest: Duration) -> Step {
+        let plan = &held.plan;
+        self.position = plan.to();
+        parts.gate.publish(plan.after);
         self.held = None;
         parts.gate.open(plan.zone);
+        self.step_size.was_closed(plan.zone.count, parts.meter.now().saturating_sub(held.since));
+        self.succeeded();
+        if let Some((next, since)) = held.next {
+            mem::swap(&mut self.copies, &mut self.spare);
+            self.held = Some(Held { stage: Stage::Write, ..Held::new(next, since) });
+            return Step::Worked;
+        }
+        self.stop_at_end();
+        if self.state == State::Idle {
+            // What fails here is tried again by the next call.
+            let _attempt = self.ledger.catch_up(parts, self.position);
+        }
+        if rest.is_zero() { Step::Worked } else { Step::Rest(rest) }
     }
 
     /// Restores a fenced zone from memory, makes that and the old boundary durable, and lifts the fence.
     pub(super) fn lift_fence(&mut self, parts: &Parts<'_>) -> VckResult<()> {
-        let Some(plan) = self.fenced else { return Ok(()) };
-        parts.gate.close_and_drain(plan.zone)?;
-        let restored = self.copies.restore(parts.io, &plan);
-        let durable = restored.and_then(|()| self.journal.put_back(parts.io).map_err(|failure| failure.error));
-        if durable.is_ok() {
+        let Some(Fence { plan, zone }) = self.fenced else { return Ok(()) };
+        parts.gate.close_and_drain(zone)?;
+        let restored = self.undo(parts, &plan).map_err(|failure| failure.error);
+        if restored.is_ok() {
             parts.gate.unfence();
             self.fenced = None;
         }
-        parts.gate.open(plan.zone);
-        durable
+        parts.gate.open(zone);
+        restored
+    }
+
+    fn undo(&mut self, parts: &Parts<'_>, plan: &Plan) -> Result<(), Failure> {
+        self.ledger.enter(parts, plan.from(), Some((plan, &self.copies)), None)?;
+        let restored = self.copies.restore(parts.io, plan, &self.ledger.damaged);
+        restored.map_err(ErrorKind::Restore.during())?;
+        self.ledger.flush(parts.io)?;
+        self.ledger.release(parts, plan.from(), true)
+    }
+
+    /// Stops as faulted, and says so in the journal if it can be told.
+    pub(super) fn fault(&mut self, parts: &Parts<'_>) {
+        self.state = State::Faulted;
+        self.ledger.activity = Activity::Faulted;
+        self.ledger.error = self.error;
+        let fence = self.fenced;
+        for _ in 0..retry::HELD_TRIES {
+            // The fenced zone may be of either side, or an older entry with its digests may be on the disk.
+            let covered = fence.as_ref().map(|fence| (&fence.plan, &self.copies));
+            if self.ledger.enter(parts, self.position, covered, None).is_ok() {
+                return;
+            }
+        }
     }
 }

@@ -1,37 +1,62 @@
-//! Conversion of a live volume: plaintext to ciphertext and back, one zone at a time.
+//! Conversion of a live volume: plaintext to ciphertext and back, one zone at a time, so that no loss of power costs a sector.
 //!
 //! The engine is policy over bytes. It knows the traits of `vck-common` and nothing of NT: the thread that runs it,
 //! the event it waits on and the device are the volume layer's.
 //!
 //! ```text
 //!  control path --Command--> mailbox --> sweep thread: loop { command?; step; wait }     one owner, no lock across I/O
-//!                                            | Parts: io, cipher, store, random, gate
-//!  one step:  seal | close, drain | read | convert | write, flush | blocks, flush | publish, open
-//!             '--- gate open ---' '--------------------- gate closed ----------------------------'
+//!                                            | Parts: io, cipher, store, random, gate, meter
+//!  one step:  seal | close, drain, read, convert | protect | write, flush | commit | publish, open
+//!             '- open -' '------------------------ gate closed --------------------------------'
 //! ```
+//! *Protect* and *commit* are entries of the journal; the commit of a step and the protect of the next one are the same
+//! entry, so that a step costs two flushes. `docs/crash-consistency.md` has the whole argument.
+//!
+//! | file | part |
+//! |---|---|
+//! | `sweep`, `command` | states and commands |
+//! | `held` | a step whose zone is closed |
+//! | `ledger` | what is written to the disk about a conversion, and in which order |
+//! | `blocks` | the sealed metadata blocks that follow the journal |
+//! | `zone` | both sides of a zone, in memory |
+//! | `recovery` | what an attach does with an interrupted step |
+//! | `pace`, `throttle` | how large a step is, and how long the sweep rests |
 //!
 //! # Invariants
 //! * Whenever the gate of a zone is open and the zone is not fenced, every sector of it is on the device what the
-//!   published boundary says it is: ciphertext below, plaintext from it on.
+//!   published boundary says it is: ciphertext below, plaintext from it on. Damaged sectors, which are shielded, excepted.
+//! * Every entry that may be on the disk is true, whichever unflushed writes survive.
 //! * The boundary is published only when it is durable, and the gate is opened only after that.
 //! * While a gate is closed nothing is allocated, sealed or drawn from the random source.
 //! * Both sides of the zone stay in memory until its boundary is durable, so that every failure can be undone.
 #![forbid(unsafe_code)]
 
+mod blocks;
+mod command;
+mod damage;
 mod held;
-mod journal;
+mod ledger;
+mod pace;
+mod policy;
 mod progress;
+mod recovery;
 mod retry;
 mod sweep;
 mod throttle;
 mod zone;
 
+use core::time::Duration;
+
 use vck_common::{
     DataExtent, DataSector, EncryptedOffsetStore, NtStatus, RandomSource, SectorIo, VckResult, VolumeCipher,
 };
 
+pub use command::Command;
+pub use damage::DamagedSectors;
+pub use policy::{BadSectors, ConversionPolicy};
 pub use progress::{ErrorKind, Progress, State, SweepError};
-pub use sweep::{Command, Step, Sweep, SweepConfig};
+pub use recovery::{Opening, Site, recover};
+pub use sweep::{Step, Sweep};
 pub use throttle::{Foreground, Pace, Throttle};
 
 /// What the sweep works on, lent for one call. `io` addresses the whole volume below the filter.
@@ -39,18 +64,37 @@ pub use throttle::{Foreground, Pace, Throttle};
 pub struct Parts<'a> {
     /// The device below the filter.
     pub io: &'a dyn SectorIo,
-    /// The volume's cipher.
+    /// The volume's cipher. It is called while a zone is closed: non-pageable, and it allocates nothing.
     pub cipher: &'a dyn VolumeCipher,
-    /// Where boundary and direction are persisted.
+    /// Where boundary and direction are persisted for readers that know no journal.
     pub store: &'a dyn EncryptedOffsetStore,
     /// Random bytes for sealing.
     pub random: &'a dyn RandomSource,
     /// The gate of the data path.
     pub gate: &'a dyn ZoneGate,
+    /// Time, and what else the volume is used for.
+    pub meter: &'a dyn Meter,
+}
+
+/// What the pace of a conversion is chosen by. `PASSIVE_LEVEL`; called by the sweep thread alone, also with a zone closed.
+pub trait Meter {
+    /// Time since some fixed moment; never goes back.
+    fn now(&self) -> Duration;
+
+    /// What the data path saw since the last call.
+    fn foreground(&self) -> Foreground;
 }
 
 /// The data path's side of a conversion step. `PASSIVE_LEVEL`; called by the sweep thread alone.
 pub trait ZoneGate {
+    /// Remembers whether a write is under way in `zone`, and notices the writes to it from now on. There is one watched
+    /// zone at a time.
+    fn watch(&self, zone: DataExtent);
+
+    /// Whether `zone`, which is closed, is the watched one, and no write was under way in it then or came since. What a
+    /// flush covered that began after the watch is then all that the zone holds. `false` is always a safe answer.
+    fn is_untouched(&self, zone: DataExtent) -> bool;
+
     /// Keeps new requests out of `zone` and waits until those in it are done.
     ///
     /// # Errors
@@ -68,6 +112,12 @@ pub trait ZoneGate {
 
     /// Takes the fence away; the fenced zone is closed.
     fn unfence(&self);
+
+    /// Makes reads of `sector` fail until a successful write covers it. The sector is closed.
+    fn shield(&self, sector: DataSector);
+
+    /// Whether no write has covered the shielded `sector` yet.
+    fn is_shielded(&self, sector: DataSector) -> bool;
 }
 
 #[cfg(test)]

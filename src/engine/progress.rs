@@ -1,6 +1,7 @@
 //! What the outside may know about a conversion.
 use core::fmt;
 
+use vck_common::journal::JournalError;
 use vck_common::{DataSector, Lba, NtStatus, SectorCount};
 
 /// The state of the sweep.
@@ -48,7 +49,24 @@ pub enum ErrorKind {
     Persist,
     /// Flushing the device.
     Flush,
+    /// Writing the conversion record.
+    Record,
+    /// Taking memory for the copies of a zone.
+    Memory,
 }
+
+/// The kinds by the number that the record holds, from 1 on. New ones come last.
+const KINDS: [ErrorKind; 9] = [
+    ErrorKind::Seal,
+    ErrorKind::Drain,
+    ErrorKind::Read,
+    ErrorKind::Write,
+    ErrorKind::Restore,
+    ErrorKind::Persist,
+    ErrorKind::Flush,
+    ErrorKind::Record,
+    ErrorKind::Memory,
+];
 
 impl ErrorKind {
     const fn text(self) -> &'static str {
@@ -60,7 +78,17 @@ impl ErrorKind {
             Self::Restore => "writing the old contents back",
             Self::Persist => "writing the metadata",
             Self::Flush => "flushing",
+            Self::Record => "writing the conversion record",
+            Self::Memory => "taking memory",
         }
+    }
+
+    fn number(self) -> u8 {
+        (1..).zip(KINDS).find(|(_, kind)| *kind == self).map_or(0, |(number, _)| number)
+    }
+
+    fn from_number(number: u8) -> Option<Self> {
+        KINDS.get(usize::from(number.checked_sub(1)?)).copied()
     }
 }
 
@@ -75,6 +103,20 @@ pub struct SweepError {
     pub status: NtStatus,
     /// Attempts that failed since the last success.
     pub count: u32,
+}
+
+impl SweepError {
+    /// As the record holds it.
+    pub(super) fn to_journal(self) -> JournalError {
+        let Self { kind, lba, status, count } = self;
+        JournalError { kind: kind.number(), lba, status, count }
+    }
+
+    /// From the record. A kind that a later version wrote is shown as a failure to write the record.
+    pub(super) fn from_journal(error: JournalError) -> Self {
+        let JournalError { kind, lba, status, count } = error;
+        Self { kind: ErrorKind::from_number(kind).unwrap_or(ErrorKind::Record), lba, status, count }
+    }
 }
 
 impl fmt::Display for SweepError {

@@ -8,60 +8,34 @@
 //!                                                       paused        faulted
 //! ```
 //! A step whose zone is closed is a machine of its own, see `held.rs`.
-//!
-//! # Ordering rules
-//! * Every command first brings a held step to its end, so that no command sees a closed zone: after PAUSE nothing of
-//!   the sweep runs.
-//! * A START makes its direction durable before it changes the state. If that fails, the old blocks are written back,
-//!   the command fails and the sweep is what it was.
+use alloc::boxed::Box;
 use core::time::Duration;
 
-use vck_common::{ByteLen, DataExtent, DataSector, Geometry, Lba, SectorCount, VckError, VckResult, VolumeState};
+use vck_common::journal::Damage;
+use vck_common::{
+    Activity, ByteLen, ConversionJournal, DamagedSector, DataExtent, DataSector, Geometry, Lba, SectorCount, VckError,
+    VckResult, VolumeState,
+};
 
-use super::held::Held;
-use super::journal::{Failure, Journal, Position};
+use super::blocks::Position;
+use super::held::{Fence, Held};
+use super::ledger::{Failure, Ledger};
+use super::pace::StepSize;
 use super::zone::{Plan, ZoneCopies};
-use super::{ErrorKind, Parts, Progress, State, SweepError, retry};
+use super::{BadSectors, ConversionPolicy, ErrorKind, Opening, Parts, Progress, State, SweepError, Throttle, retry};
 
 /// The longest zone, in bytes.
-const MAX_BATCH: u64 = 16 << 20;
-
-/// What does not change over the life of a sweep.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SweepConfig {
-    /// Bytes converted by one step; rounded down to sectors, at least one, at most 16 MiB. The sweep reserves twice
-    /// this much memory.
-    pub batch: ByteLen,
-    /// Whether conversion may run on a device that does not support flush, where power loss may mix both sides.
-    pub accept_no_flush: bool,
-}
-
-impl Default for SweepConfig {
-    fn default() -> Self {
-        Self { batch: ByteLen::new(1 << 20), accept_no_flush: false }
-    }
-}
-
-/// What the control path may ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Convert to ciphertext from the boundary upwards. Persists the direction.
-    StartEncrypt,
-    /// Convert to plaintext from the boundary downwards. Persists the direction.
-    StartDecrypt,
-    /// Stop. Persists nothing.
-    Pause,
-    /// Go on in the persisted direction; encrypt if that cannot be read. Persists nothing.
-    Resume,
-}
+const MAX_STEP: u64 = 16 << 20;
 
 /// What a call of [`Sweep::step`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a step says when the next one is due"]
 pub enum Step {
-    /// Converted a zone.
+    /// Converted a zone. The next one may be closed already, see [`Sweep::holds_zone`]: call again at once.
     Worked,
-    /// There is nothing to do until a command arrives.
+    /// Converted a zone; the next one is due after this time, for the sake of other users of the volume. No zone is closed.
+    Rest(Duration),
+    /// There is nothing to do until a command arrives or a damaged sector was written.
     Idle,
     /// Something failed: call again after this time. A zone may be closed meanwhile, see [`Sweep::holds_zone`].
     RetryAfter(Duration),
@@ -69,52 +43,81 @@ pub enum Step {
 
 /// The conversion of one volume. Owned by the sweep thread.
 pub struct Sweep {
-    geometry: Geometry,
-    batch: SectorCount,
+    pub(super) geometry: Geometry,
+    pub(super) policy: ConversionPolicy,
+    pub(super) step_size: StepSize,
+    /// The size of the steps that blocks are ready for.
+    pub(super) batch: SectorCount,
+    pub(super) throttle: Throttle,
+    /// Whether the sweep rests between steps for the sake of others.
+    pub(super) rests: bool,
+    /// Whether the next zone may be closed before this one is open.
+    pub(super) merging: bool,
     pub(super) position: Position,
     pub(super) state: State,
     pub(super) copies: ZoneCopies,
-    pub(super) journal: Journal,
+    /// For the next zone.
+    pub(super) spare: ZoneCopies,
+    pub(super) ledger: Ledger,
     pub(super) held: Option<Held>,
     /// The zone whose sectors may be of either side; its original is in `copies`.
-    pub(super) fenced: Option<Plan>,
+    pub(super) fenced: Option<Fence>,
+    /// A damaged sector was written since the last entry.
+    healed: bool,
     /// Steps that failed since the last success.
-    failed_steps: u32,
+    pub(super) failed_steps: u32,
     /// Attempts of any kind that failed since the last success.
     failed_attempts: u32,
-    error: Option<SweepError>,
+    pub(super) error: Option<SweepError>,
 }
 
 impl Sweep {
-    /// An idle sweep of a volume whose metadata says `boundary` and `direction`, which the gate publishes already.
+    /// The sweep of a volume that was opened, with its boundary published and its damaged sectors shielded. It does not
+    /// convert until a command says so.
     ///
     /// # Errors
-    /// [`VckError::NoMemory`]; [`VckError::InvalidData`] for a boundary outside the data region.
+    /// [`VckError::InvalidData`] for a boundary outside the data region, or while a zone is unfinished.
     pub fn new(
         geometry: Geometry,
-        boundary: DataSector,
-        direction: VolumeState,
-        config: SweepConfig,
+        opening: Opening,
+        journal: Option<Box<dyn ConversionJournal>>,
+        policy: ConversionPolicy,
     ) -> VckResult<Self> {
-        if boundary.get() > geometry.data_sectors().get() {
-            return Err(VckError::InvalidData("the boundary lies outside the data region"));
+        let position = Position { boundary: opening.boundary, direction: opening.direction };
+        if position.boundary.get() > geometry.data_sectors().get() || !opening.unfinished.is_empty() {
+            return Err(VckError::InvalidData("the boundary lies outside the data region, or a step is unfinished"));
         }
+        let state = match opening.activity {
+            Activity::Paused => State::Paused,
+            Activity::Faulted => State::Faulted,
+            Activity::Idle | Activity::Running => State::Idle,
+        };
+        let error = opening.error;
+        let ledger = Ledger::new(opening, journal, policy.accept_no_flush);
         let size = geometry.sector_size();
-        let batch = size.sectors_in(config.batch.min(ByteLen::new(MAX_BATCH)));
-        let batch = if batch.is_zero() { SectorCount::new(1) } else { batch };
-        let position = Position { boundary, direction };
+        let sectors = |bytes: ByteLen| size.sectors_in(bytes.min(ByteLen::new(MAX_STEP)));
+        let smallest = at_least_one(sectors(policy.smallest_step));
+        let room = ledger.longest_zone().unwrap_or(SectorCount::new(u64::MAX));
+        let largest = at_least_one(sectors(policy.largest_step).min(room));
         Ok(Self {
             geometry,
-            batch,
+            policy,
+            step_size: StepSize::new(smallest.min(largest), largest),
+            batch: smallest.min(largest),
+            throttle: Throttle::new(policy.pace),
+            rests: false,
+            merging: true,
             position,
-            state: State::Idle,
-            copies: ZoneCopies::new(size, batch)?,
-            journal: Journal::new(position, config.accept_no_flush),
+            state,
+            copies: ZoneCopies::new(size),
+            spare: ZoneCopies::new(size),
+            ledger,
             held: None,
             fenced: None,
+            healed: false,
             failed_steps: 0,
             failed_attempts: 0,
-            error: None,
+            error,
         })
     }
 
@@ -129,50 +132,34 @@ impl Sweep {
         }
     }
 
-    /// The zone to which all I/O fails, because neither side could be written to it. START tries to restore it.
+    /// The zone to which all I/O fails, because what is on the disk about it is not certain. START tries to restore it.
     #[must_use]
     pub fn fenced(&self) -> Option<DataExtent> {
-        self.fenced.map(|plan| plan.zone)
+        self.fenced.map(|fence| fence.zone)
     }
 
-    /// True while a zone is closed between two calls. A PAUSE ends that.
+    /// Sectors whose reads fail until a write covers them, as of the last step.
+    #[must_use]
+    pub fn damaged(&self) -> &[DamagedSector] {
+        self.ledger.damaged.as_slice()
+    }
+
+    /// True while a zone is closed between two calls. Any command ends that.
     #[must_use]
     pub const fn holds_zone(&self) -> bool {
         self.held.is_some()
     }
 
-    /// Carries out a command of the control path. `PASSIVE_LEVEL`; does I/O.
-    ///
-    /// # Errors
-    /// The failure of a START or of a restoration; state and metadata are then as before. PAUSE does not fail.
-    pub fn command(&mut self, parts: &Parts<'_>, command: Command) -> VckResult<()> {
-        self.settle(parts);
-        match command {
-            Command::StartEncrypt => self.start(parts, VolumeState::Encrypt),
-            Command::StartDecrypt => self.start(parts, VolumeState::Decrypt),
-            Command::Resume => {
-                self.lift_fence(parts)?;
-                self.position.direction = parts.store.load().map_or(VolumeState::Encrypt, |(_, direction)| direction);
-                self.run();
-                Ok(())
-            }
-            Command::Pause => {
-                if matches!(self.state, State::Encrypting | State::Decrypting) {
-                    self.state = State::Paused;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// Converts the next zone, or goes on with one that is closed. `PASSIVE_LEVEL`; does I/O.
+    /// Converts the next zone, or goes on with one that is closed; with nothing to convert, brings the disk up to date.
+    /// `PASSIVE_LEVEL`; does I/O.
     pub fn step(&mut self, parts: &Parts<'_>) -> Step {
         if let Some(held) = self.held {
             return self.go_on(parts, held);
         }
-        let Some(plan) = self.next_plan() else { return Step::Idle };
-        match self.begin(parts, &plan) {
-            Ok(()) => self.go_on(parts, Held::new(plan)),
+        self.batch = self.step_size.get(self.rests);
+        let Some(plan) = self.next_plan() else { return self.tidy(parts) };
+        match self.begin(parts) {
+            Ok(held) => self.go_on(parts, held),
             Err(failure) => {
                 self.note(plan.lba, failure);
                 self.step_failed(parts, &plan)
@@ -181,52 +168,84 @@ impl Sweep {
     }
 
     /// Seals with the gate open, then closes it on the zone, reads and converts. On failure the gate is open.
-    fn begin(&mut self, parts: &Parts<'_>, plan: &Plan) -> Result<(), Failure> {
-        let next = Position { boundary: plan.after, direction: plan.direction };
-        self.journal.prepare(parts, self.position, next)?;
+    fn begin(&mut self, parts: &Parts<'_>) -> Result<Held, Failure> {
+        self.reserve().map_err(ErrorKind::Memory.during())?;
+        let plans = Plans { geometry: self.geometry, direction: self.position.direction, batch: self.batch };
+        self.ledger.prepare(parts, self.position, plans.positions(self.position.boundary))?;
+        let ended = VckError::WrongState("there is nothing to convert");
+        let plan = self.next_plan().ok_or(ended).map_err(ErrorKind::Seal.during())?;
+        let since = parts.meter.now();
         parts.gate.close_and_drain(plan.zone).map_err(ErrorKind::Drain.during())?;
-        let read = self.copies.read(parts.io, plan).and_then(|()| self.copies.convert(parts.cipher, plan));
-        read.map_err(|error| {
-            parts.gate.open(plan.zone);
-            Failure { kind: ErrorKind::Read, error }
-        })
+        self.take_in(parts, &plan).inspect_err(|_| parts.gate.open(plan.zone))?;
+        Ok(Held::new(plan, since))
+    }
+
+    /// Reads the closed zone and computes its other side.
+    fn take_in(&mut self, parts: &Parts<'_>, plan: &Plan) -> Result<(), Failure> {
+        self.ledger.damaged.retain(|sector| parts.gate.is_shielded(sector));
+        if self.ledger.has_journal() && !parts.gate.is_untouched(plan.zone) {
+            // What a user wrote may not be durable. An entry with its digests could then survive without it.
+            self.ledger.flush(parts.io)?;
+        }
+        let read = self.copies.read(parts.io, plan, &self.ledger.damaged);
+        read.and_then(|()| self.copies.convert(parts.cipher, plan)).map_err(ErrorKind::Read.during())
+    }
+
+    /// Takes memory for steps of the present size, or of a smaller one.
+    fn reserve(&mut self) -> VckResult<()> {
+        loop {
+            let spare = if self.ledger.has_journal() { self.spare.reserve(self.batch) } else { Ok(()) };
+            match spare.and_then(|()| self.copies.reserve(self.batch)) {
+                Err(_) if self.batch > self.step_size.get(true) => {
+                    self.step_size.limit_to(at_least_one(SectorCount::new(self.batch.get() / 2)));
+                    self.batch = self.step_size.get(self.rests);
+                }
+                result => return result,
+            }
+        }
     }
 
     fn next_plan(&self) -> Option<Plan> {
         if !matches!(self.state, State::Encrypting | State::Decrypting) {
             return None;
         }
-        Plan::next(&self.geometry, self.position.boundary, self.position.direction, self.batch)
+        self.plan_from(self.position.boundary)
     }
 
-    fn start(&mut self, parts: &Parts<'_>, direction: VolumeState) -> VckResult<()> {
-        if parts.io.sector_size() != self.geometry.sector_size() {
-            return Err(VckError::InvalidData("the device's sector size is not that of the metadata"));
+    /// The step from `boundary` on.
+    pub(super) fn plan_from(&self, boundary: DataSector) -> Option<Plan> {
+        Plan::next(&self.geometry, boundary, self.position.direction, self.batch)
+    }
+
+    /// Brings entry and blocks up to date with nothing converted.
+    fn tidy(&mut self, parts: &Parts<'_>) -> Step {
+        if self.fenced.is_some() || self.failed_steps >= retry::STEP_TRIES {
+            return Step::Idle;
         }
-        self.lift_fence(parts)?;
-        // Asked before anything is written: a device that cannot flush is refused here.
-        self.journal.flush(parts.io).map_err(|failure| failure.error)?;
-        let next = Position { direction, ..self.position };
-        self.journal.prepare(parts, self.position, next).map_err(|failure| failure.error)?;
-        if let Err(failure) = self.journal.commit(parts) {
-            if let Err(worse) = self.journal.put_back(parts.io) {
-                self.note(self.geometry.offset_sector(), worse);
+        self.copies.release();
+        self.spare.release();
+        self.healed |= self.ledger.damaged.retain(|sector| parts.gate.is_shielded(sector));
+        let mut done = self.ledger.catch_up(parts, self.position);
+        if self.healed && done.is_ok() {
+            done = self.ledger.enter(parts, self.position, None, None);
+        }
+        let Err(failure) = done else {
+            self.healed = false;
+            if self.failed_steps > 0 {
+                // The error that shows was one of these attempts.
+                self.succeeded();
             }
-            return Err(failure.error);
-        }
-        self.position = next;
-        self.run();
-        Ok(())
-    }
-
-    /// Enters the state of the direction, or idle if there is nothing left to convert.
-    fn run(&mut self) {
-        self.succeeded();
-        self.state = match self.position.direction {
-            VolumeState::Encrypt => State::Encrypting,
-            VolumeState::Decrypt => State::Decrypting,
+            return Step::Idle;
         };
-        self.stop_at_end();
+        self.note(self.geometry.offset_sector(), failure);
+        self.failed_steps = self.failed_steps.saturating_add(1);
+        if self.failed_steps < retry::STEP_TRIES {
+            return Step::RetryAfter(retry::step_pause(self.failed_steps));
+        }
+        if self.state == State::Idle {
+            self.state = State::Faulted;
+        }
+        Step::Idle
     }
 
     /// Leaves a running state when there is nothing left to convert.
@@ -241,6 +260,7 @@ impl Sweep {
         self.failed_steps = 0;
         self.failed_attempts = 0;
         self.error = None;
+        self.ledger.error = None;
     }
 
     /// Records a failed attempt at `lba`, or at the sector that the device named.
@@ -261,11 +281,54 @@ impl Sweep {
             return Step::RetryAfter(retry::step_pause(self.failed_steps));
         }
         if self.error.is_some_and(|error| error.kind == ErrorKind::Read)
-            && let Some((lba, error)) = self.copies.first_unreadable(parts.io, plan)
+            && let Some((sector, error)) = self.copies.first_unreadable(parts.io, plan, &self.ledger.damaged)
         {
+            let lba = self.geometry.data_to_lba(sector).unwrap_or(plan.lba);
             self.note(lba, Failure { kind: ErrorKind::Read, error });
+            if self.policy.bad_sectors == BadSectors::Skip && self.skip(parts, sector) {
+                // One more failure, and the next unreadable sector is looked for.
+                self.failed_steps = retry::STEP_TRIES.saturating_sub(1);
+                return Step::RetryAfter(retry::held_pause(1));
+            }
         }
-        self.state = State::Faulted;
+        self.fault(parts);
         Step::Idle
     }
+
+    /// Lists a sector as unreadable. `false` if the list is full.
+    fn skip(&mut self, parts: &Parts<'_>, sector: DataSector) -> bool {
+        let extent = DataExtent::new(sector, SectorCount::new(1));
+        if parts.gate.close_and_drain(extent).is_err() {
+            return false;
+        }
+        let listed = self.ledger.damaged.add(sector, Damage::Unreadable);
+        if listed {
+            parts.gate.shield(sector);
+        }
+        parts.gate.open(extent);
+        listed
+    }
+}
+
+/// The steps to come.
+#[derive(Clone, Copy)]
+struct Plans {
+    geometry: Geometry,
+    direction: VolumeState,
+    batch: SectorCount,
+}
+
+impl Plans {
+    fn next(&self, boundary: DataSector) -> Option<Plan> {
+        Plan::next(&self.geometry, boundary, self.direction, self.batch)
+    }
+
+    /// The positions after each step from `boundary` on.
+    fn positions(self, boundary: DataSector) -> impl Iterator<Item = Position> {
+        core::iter::successors(self.next(boundary), move |plan| self.next(plan.after)).map(|plan| plan.to())
+    }
+}
+
+fn at_least_one(count: SectorCount) -> SectorCount {
+    if count.is_zero() { SectorCount::new(1) } else { count }
 }

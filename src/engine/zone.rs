@@ -1,5 +1,6 @@
 //! Both sides of the zone that is being converted, in memory reserved once.
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use zeroize::Zeroize;
 
@@ -7,6 +8,9 @@ use vck_common::{
     DataExtent, DataSector, Durability, Geometry, Lba, SectorCount, SectorIo, SectorSize, VckError, VckResult,
     VolumeCipher, VolumeState,
 };
+
+use super::DamagedSectors;
+use super::blocks::Position;
 
 /// One step: the zone and the boundary after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +46,25 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// The pair that holds before the step.
+    pub(super) const fn from(&self) -> Position {
+        let boundary = match self.direction {
+            VolumeState::Encrypt => self.zone.first,
+            VolumeState::Decrypt => match self.zone.end() {
+                Some(end) => end,
+                None => self.zone.first,
+            },
+        };
+        Position { boundary, direction: self.direction }
+    }
+
+    /// The pair that holds after it.
+    pub(super) const fn to(&self) -> Position {
+        Position { boundary: self.after, direction: self.direction }
+    }
+}
+
 /// The copies of one zone.
 pub(super) struct ZoneCopies {
     size: SectorSize,
@@ -52,24 +75,46 @@ pub(super) struct ZoneCopies {
 }
 
 impl Drop for ZoneCopies {
-    /// They hold user data, and the pool gets them back.
     fn drop(&mut self) {
-        self.original.zeroize();
-        self.converted.zeroize();
+        self.release();
     }
 }
 
 impl ZoneCopies {
-    /// Room for zones of up to `sectors` sectors.
-    pub(super) fn new(size: SectorSize, sectors: SectorCount) -> VckResult<Self> {
-        let bytes = len_of(size, sectors)?;
-        Ok(Self { size, original: zeroed(bytes)?, converted: zeroed(bytes)?, len: 0 })
+    /// Copies without memory yet.
+    pub(super) const fn new(size: SectorSize) -> Self {
+        Self { size, original: Vec::new(), converted: Vec::new(), len: 0 }
     }
 
-    /// Reads the zone of `plan`.
-    pub(super) fn read(&mut self, io: &dyn SectorIo, plan: &Plan) -> VckResult<()> {
+    /// Takes memory for zones of up to `sectors` sectors, unless it is there. What was held is lost.
+    pub(super) fn reserve(&mut self, sectors: SectorCount) -> VckResult<()> {
+        let bytes = len_of(self.size, sectors)?;
+        if self.original.len() < bytes || self.converted.len() < bytes {
+            self.release();
+            self.original = zeroed(bytes)?;
+            self.converted = zeroed(bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the memory back, wiped: it held user data.
+    pub(super) fn release(&mut self) {
+        self.original.zeroize();
+        self.converted.zeroize();
+        (self.original, self.converted, self.len) = (Vec::new(), Vec::new(), 0);
+    }
+
+    /// Reads the zone of `plan` around its unreadable sectors, which are zeros in memory.
+    pub(super) fn read(&mut self, io: &dyn SectorIo, plan: &Plan, damaged: &DamagedSectors) -> VckResult<()> {
         self.len = len_of(self.size, plan.zone.count)?;
-        io.read_sectors(plan.lba, front_mut(&mut self.original, self.len)?)
+        let (size, len) = (self.size, self.len);
+        let original = front_mut(&mut self.original, len)?;
+        // Where something is left out, nothing of an earlier zone stays.
+        original.fill(0);
+        damaged.readable_runs(plan.zone).try_for_each(|run| {
+            let (lba, range) = place(size, plan, run)?;
+            io.read_sectors(lba, original.get_mut(range).ok_or(TOO_LONG)?)
+        })
     }
 
     /// Computes the other side of what was read.
@@ -87,42 +132,72 @@ impl ZoneCopies {
         Ok(())
     }
 
+    /// The side that is ciphertext.
+    pub(super) fn ciphertext(&self, plan: &Plan) -> VckResult<&[u8]> {
+        match plan.direction {
+            VolumeState::Encrypt => front(&self.converted, self.len),
+            VolumeState::Decrypt => front(&self.original, self.len),
+        }
+    }
+
     /// Writes what was read back.
-    pub(super) fn restore(&self, io: &dyn SectorIo, plan: &Plan) -> VckResult<()> {
-        io.write_sectors(plan.lba, front(&self.original, self.len)?, Durability::AtNextFlush)
+    pub(super) fn restore(&self, io: &dyn SectorIo, plan: &Plan, damaged: &DamagedSectors) -> VckResult<()> {
+        self.write(io, plan, damaged, &self.original)
     }
 
-    /// The other side.
-    pub(super) fn converted(&self) -> VckResult<&[u8]> {
-        front(&self.converted, self.len)
+    /// Writes the other side.
+    pub(super) fn write_converted(&self, io: &dyn SectorIo, plan: &Plan, damaged: &DamagedSectors) -> VckResult<()> {
+        self.write(io, plan, damaged, &self.converted)
     }
 
-    /// Finds the first sector of the zone that cannot be read, by halving. `None` if all can be read after all.
+    fn write(&self, io: &dyn SectorIo, plan: &Plan, damaged: &DamagedSectors, side: &[u8]) -> VckResult<()> {
+        let side = front(side, self.len)?;
+        damaged.readable_runs(plan.zone).try_for_each(|run| {
+            let (lba, range) = place(self.size, plan, run)?;
+            io.write_sectors(lba, side.get(range).ok_or(TOO_LONG)?, Durability::AtNextFlush)
+        })
+    }
+
+    /// Finds the first sector of the zone, apart from those known, that cannot be read, by halving. `None` if all can be
+    /// read after all.
     ///
     /// It uses the memory of the copies and ends after about log2 of the zone's sectors reads.
-    pub(super) fn first_unreadable(&mut self, io: &dyn SectorIo, plan: &Plan) -> Option<(Lba, VckError)> {
-        let mut first = plan.lba;
-        let mut count = plan.zone.count;
-        let mut found = self.try_read(io, first, count)?;
-        while count.get() > 1 {
-            let half = SectorCount::new(count.get() / 2);
-            if let Some(error) = self.try_read(io, first, half) {
-                (count, found) = (half, error);
+    pub(super) fn first_unreadable(
+        &mut self,
+        io: &dyn SectorIo,
+        plan: &Plan,
+        damaged: &DamagedSectors,
+    ) -> Option<(DataSector, VckError)> {
+        let mut runs = damaged.readable_runs(plan.zone);
+        let (mut run, mut found) = runs.find_map(|run| Some((run, self.try_read(io, plan, run)?)))?;
+        while run.count.get() > 1 {
+            let middle = run.first.checked_add(SectorCount::new(run.count.get() / 2))?;
+            let (half, rest) = run.split_at(middle);
+            if let Some(error) = self.try_read(io, plan, half) {
+                (run, found) = (half, error);
             } else {
-                let rest = first.checked_add(half)?;
-                let left = count.checked_sub(half)?;
                 // The error lies behind the readable half, or it was a passing one.
-                found = self.try_read(io, rest, left)?;
-                (first, count) = (rest, left);
+                found = self.try_read(io, plan, rest)?;
+                run = rest;
             }
         }
-        Some((first, found))
+        Some((run.first, found))
     }
 
-    fn try_read(&mut self, io: &dyn SectorIo, lba: Lba, count: SectorCount) -> Option<VckError> {
-        let len = len_of(self.size, count);
-        len.and_then(|len| io.read_sectors(lba, front_mut(&mut self.original, len)?)).err()
+    fn try_read(&mut self, io: &dyn SectorIo, plan: &Plan, run: DataExtent) -> Option<VckError> {
+        let (lba, range) = place(self.size, plan, run).ok()?;
+        let bytes = self.original.get_mut(range).ok_or(TOO_LONG);
+        bytes.and_then(|bytes| io.read_sectors(lba, bytes)).err()
     }
+}
+
+/// Where `run`, a part of the plan's zone, lies on the device and in the buffers.
+fn place(size: SectorSize, plan: &Plan, run: DataExtent) -> VckResult<(Lba, Range<usize>)> {
+    let before = run.first.checked_distance_from(plan.zone.first).ok_or(TOO_LONG)?;
+    let lba = plan.lba.checked_add(before).ok_or(TOO_LONG)?;
+    let start = len_of(size, before)?;
+    let end = start.checked_add(len_of(size, run.count)?).ok_or(TOO_LONG)?;
+    Ok((lba, start..end))
 }
 
 fn zeroed(bytes: usize) -> VckResult<Vec<u8>> {

@@ -5,7 +5,7 @@ use vck_common::{ByteLen, ByteOffset, DataExtent, NtStatus, SectorCount};
 use super::rw;
 use crate::crypto::{decrypt_read, encrypt_write};
 use crate::nt::{DeviceRef, Entered, Irp, MappingWindow, Operation, Passive, major};
-use crate::sync::Refusal;
+use crate::sync::{Access, Refusal};
 use crate::volume::{FilterDevice, Reserve, Volume};
 
 /// One piece of a request.
@@ -32,9 +32,14 @@ pub(super) fn serve(passive: Passive, device: DeviceRef<'_, FilterDevice>, irp: 
             return;
         };
         let extent = rw::extent_of(volume, irp.request());
-        let refusal = match side.gate.enter(extent) {
+        let refusal = match side.enter(extent, rw::access_of(irp.request())) {
             Ok(_) => {
+                let access = rw::access_of(irp.request());
+                let whole = irp.request().extent().len.get();
                 let result = pieces(passive, device, &mut irp, reserve, &entered);
+                if access == Access::Write && result.is_ok_and(|done| done as u64 == whole) {
+                    side.wrote(extent);
+                }
                 side.leave(extent);
                 drop(entered);
                 return finish(irp, result);

@@ -24,7 +24,7 @@ use crate::nt::{
     ApcOrBelow, CompletedIrp, ContextWord, DeviceRef, Disposition, Entered, Intercept, Irp, Outcome, Passive, Request,
     Stay, Transfer, TransferDone, Watch, major, remaining_stack,
 };
-use crate::sync::Refusal;
+use crate::sync::{Access, Refusal};
 use crate::volume::{CipherSide, FilterDevice, Volume};
 
 /// Stack that encrypting a WRITE in the caller's context must find, bytes: the cipher's frames and the drivers below.
@@ -159,7 +159,7 @@ fn judge(volume: &Volume, request: Request<'_>) -> Verdict {
         return Verdict::Complete(NtStatus::INVALID_PARAMETER);
     };
     let Some(side) = &volume.cipher_side else { return Verdict::PassThrough(Some(offset)) };
-    match side.gate.enter(extent) {
+    match side.enter(extent, access_of(request)) {
         Ok(boundary) => Verdict::Inside(Inside { extent, boundary, offset }),
         Err(refused) => {
             side.wake(refused.wake);
@@ -297,6 +297,23 @@ pub(super) fn inside<'a>(entered: &'a Entered<'_, Volume>) -> Option<(&'a Volume
     Some((volume, volume.cipher_side.as_ref()?))
 }
 
+/// What a request does to its sectors.
+pub(super) fn access_of(request: Request<'_>) -> Access {
+    if request.major() == major::READ { Access::Read } else { Access::Write }
+}
+
+/// Leaves the gate after a transfer of `done` bytes that ended with `status`.
+fn leave_after(entered: &Entered<'_, Volume>, request: Request<'_>, status: NtStatus, done: usize) {
+    if let Some((volume, side)) = inside(entered)
+        && status.is_success()
+        && done as u64 == request.extent().len.get()
+        && access_of(request) == Access::Write
+    {
+        side.wrote(extent_of(volume, request));
+    }
+    leave(entered, request);
+}
+
 /// Leaves the gate; the mode is left by dropping `entered`.
 fn leave(entered: &Entered<'_, Volume>, request: Request<'_>) {
     if let Some((volume, side)) = inside(entered) {
@@ -356,7 +373,7 @@ impl Watch<FilterDevice> for LeftPlain {
 
     fn completed(device: DeviceRef<'_, FilterDevice>, request: Request<'_>, stay: Stay) {
         let entered = device.role().mode.resume(stay);
-        leave(&entered, request);
+        leave_after(&entered, request, request.status(), request.information());
     }
 }
 
@@ -407,7 +424,7 @@ impl TransferDone<FilterDevice> for Written {
     ) {
         device.bounce.give_back(transfer);
         let entered = device.role().mode.resume(stay);
-        leave(&entered, origin.request());
+        leave_after(&entered, origin.request(), status, information);
         drop(entered);
         origin.finish(status, information);
     }

@@ -4,10 +4,10 @@
 //! than the table therefore never meets a slot twice, and a longer run is the whole table. A slot is one word:
 //!
 //! ```text
-//!  63        56   55   54                                       0
-//! +------------+--------+------------------------------------------+
-//! |   closes   | fenced |  requests that hold a count              |
-//! +------------+--------+------------------------------------------+
+//!  63                         39   38   37     32 31                          0
+//! +-----------------------------+--------+----------+-----------------------------+
+//! |  writes so far, wrapping    | fenced |  closes  |  requests that hold a count |
+//! +-----------------------------+--------+----------+-----------------------------+
 //! ```
 //!
 //! Two buckets that share a slot only make the gate coarser: a request may wait for a zone that it does not touch.
@@ -18,8 +18,10 @@
 //!   nothing. (A request that kept one slot while it waited for another would deadlock with a closed zone that grows.)
 //! * `closes` counts the closed zones that touch the slot. Closing the neighbour of a closed zone and then opening the
 //!   finished one leaves a shared slot closed, whatever the order of the two calls.
-//! * Only the sweep thread closes, opens, publishes and fences; fencing and publishing need the zone closed and drained.
-//! * The count of requests cannot overflow: 2^55 requests do not fit into any memory. The count of closes is checked.
+//! * Only the sweep thread closes, opens, publishes, fences and shields; fencing, shielding and publishing need the zone
+//!   closed and drained.
+//! * The count of requests cannot overflow: each is an IRP of more than 200 bytes of non-paged memory, and 2^32 of them do
+//!   not fit into any. The count of closes is checked. The count of writes is the topmost field, so that it wraps alone.
 //!
 //! # The boundary is stable while a request is in
 //! Let R be admitted on slot s. Its addition on s comes, in the modification order of s, after some opening O (or the
@@ -33,6 +35,17 @@
 //!
 //! The fence (a zone whose sectors are neither side for certain) is stable by the same argument: its words are read
 //! only by a request whose slot carries the bit, and they change only while every slot that carries it is closed.
+//!
+//! # Shielded sectors
+//! Single sectors whose content is of neither side are listed in a fixed table; a slot that has one carries the bit of the
+//! fence too. A read of one is refused. A write is let in, and when it succeeded the sectors that it covered leave the
+//! table ([`RangeGate::heal`]), before it leaves the gate. Taking out is an exchange of that very sector for nothing, so
+//! that a slow healer does not take out a sector that came into the place later.
+//!
+//! # Was the zone written to?
+//! A write adds one to the topmost field of its slots when it is counted in, even if it is then refused. So
+//! [`RangeGate::writes`] before a flush and the same after `close` and drain tell that no write came between: both
+//! are fields of the word that the close is in.
 //!
 //! # Queued requests and lost wake-ups
 //! A refused request is put on a queue that the opener drains:
@@ -51,17 +64,31 @@
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
+use vck_common::journal::MAX_DAMAGED;
 use vck_common::{DataExtent, DataSector, NtStatus, SectorCount, SectorSize, VckError, VckResult};
 
 use super::{AtomicWord, Atomics, Wake};
 
-const CLOSE_ONE: u64 = 1 << 56;
-const FENCED: u64 = 1 << 55;
-const REQUESTS: u64 = FENCED - 1;
-/// Two zones are closed at a time, the one being finished and its neighbour; the field has room for 255.
+const CLOSE_ONE: u64 = 1 << 32;
+const REQUESTS: u64 = CLOSE_ONE - 1;
+const FENCED: u64 = 1 << 38;
+const CLOSES: u64 = FENCED - CLOSE_ONE;
+const WRITE_ONE: u64 = 1 << 39;
+/// An entry of the table of shielded sectors that holds none.
+const NO_SECTOR: u64 = u64::MAX;
+/// Two zones are closed at a time, the one being finished and its neighbour; the field has room for 63.
 const MAX_CLOSES: u64 = 2;
 /// log2 of the bucket size in bytes.
 const BUCKET_SHIFT: u32 = 20;
+
+/// What a request does to its sectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reads them.
+    Read,
+    /// Replaces them, or makes their content undefined.
+    Write,
+}
 
 /// Why a request was not admitted. It holds nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +104,7 @@ pub struct Refused {
 pub enum Refusal {
     /// A zone that touches the request's slots is closed: queue the request (see the module text).
     Closed,
-    /// The request touches the fenced zone: fail it with this status.
+    /// The request touches the fenced zone, or reads a shielded sector: fail it with this status.
     Fenced(NtStatus),
 }
 
@@ -89,18 +116,39 @@ struct Slot<A: Atomics> {
 
 impl<A: Atomics> Slot<A> {
     /// Adds one request; the word as it was.
-    fn count_in(&self) -> u64 {
-        self.word.fetch_add(1, Ordering::AcqRel)
+    fn count_in(&self, access: Access) -> u64 {
+        let one = match access {
+            Access::Read => 1,
+            Access::Write => WRITE_ONE | 1,
+        };
+        self.word.fetch_add(one, Ordering::AcqRel)
     }
 
     /// Takes one request back.
     fn count_out(&self) -> Wake {
         let before = self.word.fetch_sub(1, Ordering::AcqRel);
-        if before >= CLOSE_ONE && before & REQUESTS == 1 { Wake::Waiter } else { Wake::Nobody }
+        if before & CLOSES != 0 && before & REQUESTS == 1 { Wake::Waiter } else { Wake::Nobody }
     }
 
     fn closes(&self) -> u64 {
-        self.word.load(Ordering::Acquire) / CLOSE_ONE
+        (self.word.load(Ordering::Acquire) & CLOSES) / CLOSE_ONE
+    }
+
+    fn is_marked(&self) -> bool {
+        self.word.load(Ordering::Acquire) & FENCED != 0
+    }
+
+    /// Sets the bit that makes requests look at fence and shields. The sweep thread alone changes it.
+    fn mark(&self) {
+        if !self.is_marked() {
+            self.word.fetch_add(FENCED, Ordering::AcqRel);
+        }
+    }
+
+    fn unmark(&self) {
+        if self.is_marked() {
+            self.word.fetch_sub(FENCED, Ordering::AcqRel);
+        }
     }
 }
 
@@ -113,6 +161,8 @@ pub struct RangeGate<A: Atomics, const SLOTS: usize = 256> {
     fence_first: A::Word,
     fence_count: A::Word,
     fence_status: A::Word,
+    /// Shielded sectors; [`NO_SECTOR`] where there is none.
+    shields: Vec<A::Word>,
     /// log2 of the sectors in a bucket.
     bucket_shift: u32,
 }
@@ -121,18 +171,24 @@ impl<A: Atomics, const SLOTS: usize> RangeGate<A, SLOTS> {
     /// A gate that is open everywhere, with `boundary` published. Max IRQL: `DISPATCH_LEVEL`.
     ///
     /// # Errors
-    /// [`VckError::NoMemory`]; the table is one allocation of `64 * SLOTS` bytes.
+    /// [`VckError::NoMemory`]; the table is one allocation of `64 * SLOTS` bytes, the shields are another one.
     pub fn new(sector_size: SectorSize, boundary: DataSector) -> VckResult<Self> {
         const { assert!(SLOTS > 0) };
         let mut slots = Vec::new();
         slots.try_reserve_exact(SLOTS).map_err(|_| VckError::NoMemory)?;
         slots.extend((0..SLOTS).map(|_| Slot { word: A::Word::new(0) }));
+        // A model has few slots and needs few shields.
+        let count = MAX_DAMAGED.min(SLOTS);
+        let mut shields = Vec::new();
+        shields.try_reserve_exact(count).map_err(|_| VckError::NoMemory)?;
+        shields.extend((0..count).map(|_| A::Word::new(NO_SECTOR)));
         Ok(Self {
             slots,
             boundary: A::Word::new(boundary.get()),
             fence_first: A::Word::new(0),
             fence_count: A::Word::new(0),
             fence_status: A::Word::new(0),
+            shields,
             bucket_shift: BUCKET_SHIFT.saturating_sub(sector_size.shift()),
         })
     }
@@ -144,17 +200,17 @@ impl<A: Atomics, const SLOTS: usize> RangeGate<A, SLOTS> {
     ///
     /// # Errors
     /// [`Refused`]; the caller then holds nothing and must act on [`Refused::wake`] before it queues the request.
-    pub fn enter(&self, extent: DataExtent) -> Result<DataSector, Refused> {
+    pub fn enter(&self, extent: DataExtent, access: Access) -> Result<DataSector, Refused> {
         let mut fenced = false;
         for (position, slot) in self.slots_of(extent).enumerate() {
-            let before = slot.count_in();
-            if before >= CLOSE_ONE {
+            let before = slot.count_in(access);
+            if before & CLOSES != 0 {
                 let wake = give_back(self.slots_of(extent).take(position.saturating_add(1)));
                 return Err(Refused { why: Refusal::Closed, wake });
             }
             fenced |= before & FENCED != 0;
         }
-        if fenced && let Some(status) = self.fence_over(extent) {
+        if fenced && let Some(status) = self.refusal_of(extent, access) {
             return Err(Refused { why: Refusal::Fenced(status), wake: self.leave(extent) });
         }
         Ok(self.boundary())
@@ -214,6 +270,15 @@ impl<A: Atomics, const SLOTS: usize> RangeGate<A, SLOTS> {
         }
     }
 
+    /// The writes that were ever counted in to the slots of `zone`; `None` while a request is inside. See the module text.
+    #[must_use]
+    pub fn writes(&self, zone: DataExtent) -> Option<u64> {
+        self.slots_of(zone).try_fold(0_u64, |sum, slot| {
+            let word = slot.word.load(Ordering::Acquire);
+            (word & REQUESTS == 0).then(|| sum.wrapping_add(word / WRITE_ONE))
+        })
+    }
+
     /// Makes every later request that touches `zone` fail with `status`. Sweep thread only, while `zone` is closed and
     /// drained. There is one fence at a time; a second one replaces the first, which must be closed too then.
     pub fn fence(&self, zone: DataExtent, status: NtStatus) {
@@ -221,17 +286,70 @@ impl<A: Atomics, const SLOTS: usize> RangeGate<A, SLOTS> {
         self.fence_first.store(zone.first.get(), Ordering::Release);
         self.fence_count.store(zone.count.get(), Ordering::Release);
         self.fence_status.store(u64::from(status.as_u32()), Ordering::Release);
-        for slot in self.slots_of(zone) {
-            slot.word.fetch_add(FENCED, Ordering::AcqRel);
-        }
+        self.slots_of(zone).for_each(Slot::mark);
     }
 
     /// Takes the fence away, if there is one. Sweep thread only, while the fenced zone is closed and drained.
     pub fn unfence(&self) {
-        for slot in self.slots_of(self.fenced_zone()) {
-            slot.word.fetch_sub(FENCED, Ordering::AcqRel);
-        }
+        let zone = self.fenced_zone();
         self.fence_count.store(0, Ordering::Release);
+        self.slots_of(zone).for_each(Slot::unmark);
+        // Their slots are closed like the rest of the zone's, or they kept their bit.
+        self.shielded().flat_map(|sector| self.slots_of(one(sector))).for_each(Slot::mark);
+    }
+
+    /// Makes reads of `sector` fail until [`RangeGate::heal`]. Sweep thread only, while the sector is closed and drained, or
+    /// before the gate is used. `false` if the table is full.
+    pub fn shield(&self, sector: DataSector) -> bool {
+        if self.is_shielded(sector) {
+            return true;
+        }
+        let Some(place) = self.shields.iter().find(|place| place.load(Ordering::Acquire) == NO_SECTOR) else {
+            return false;
+        };
+        place.store(sector.get(), Ordering::Release);
+        self.slots_of(one(sector)).for_each(Slot::mark);
+        true
+    }
+
+    /// Whether reads of `sector` are refused.
+    #[must_use]
+    pub fn is_shielded(&self, sector: DataSector) -> bool {
+        self.shielded().any(|shielded| shielded == sector)
+    }
+
+    /// The sectors of `extent` were written. To be called before the write leaves. Whether one of them was shielded.
+    #[must_use]
+    pub fn heal(&self, extent: DataExtent) -> bool {
+        if !self.slots_of(extent).any(Slot::is_marked) {
+            return false;
+        }
+        let mut healed = false;
+        for place in &self.shields {
+            let sector = place.load(Ordering::Acquire);
+            let mut found = sector;
+            while found == sector && extent.contains(DataSector::new(sector)) && sector != NO_SECTOR {
+                match place.compare_exchange_weak(sector, NO_SECTOR, Ordering::AcqRel, Ordering::Acquire) {
+                    Ok(_) => {
+                        healed = true;
+                        break;
+                    }
+                    Err(now) => found = now,
+                }
+            }
+        }
+        healed
+    }
+
+    fn shielded(&self) -> impl Iterator<Item = DataSector> {
+        let sectors = self.shields.iter().map(|place| place.load(Ordering::Acquire));
+        sectors.filter(|sector| *sector != NO_SECTOR).map(DataSector::new)
+    }
+
+    /// Why a request on a marked slot is refused, if it is.
+    fn refusal_of(&self, extent: DataExtent, access: Access) -> Option<NtStatus> {
+        let shielded = || access == Access::Read && self.shielded().any(|sector| extent.contains(sector));
+        self.fence_over(extent).or_else(|| shielded().then_some(NtStatus::DEVICE_DATA_ERROR))
     }
 
     /// The status of the fence, if it covers a sector of `extent`. Only for a request that is counted on a fenced slot.
@@ -266,6 +384,10 @@ impl<A: Atomics, const SLOTS: usize> RangeGate<A, SLOTS> {
         // Both are at most SLOTS, which is a usize.
         (usize::try_from(first % table).unwrap_or_default(), usize::try_from(len).unwrap_or(SLOTS))
     }
+}
+
+fn one(sector: DataSector) -> DataExtent {
+    DataExtent::new(sector, SectorCount::new(1))
 }
 
 fn give_back<'a, A: Atomics + 'a>(slots: impl Iterator<Item = &'a Slot<A>>) -> Wake {
@@ -313,7 +435,7 @@ mod tests {
             (u64::MAX, u64::MAX, [0, 0, 0, 0, 0, 0, 0, 1]),
         ] {
             let gate = gate();
-            assert_eq!(gate.enter(sectors(first, count)), Ok(DataSector::new(7)));
+            assert_eq!(gate.enter(sectors(first, count), Access::Read), Ok(DataSector::new(7)));
             assert_eq!(counts(&gate), expected, "{count} sectors from {first}");
             assert_eq!(gate.leave(sectors(first, count)), Wake::Nobody);
             assert_eq!(counts(&gate), [0; 8]);
@@ -325,19 +447,19 @@ mod tests {
         let gate = gate();
         gate.close(sectors(2 * BUCKET, 1)).unwrap();
         let refused = Refused { why: Refusal::Closed, wake: Wake::Waiter };
-        assert_eq!(gate.enter(sectors(0, 4 * BUCKET)), Err(refused));
+        assert_eq!(gate.enter(sectors(0, 4 * BUCKET), Access::Read), Err(refused));
         assert_eq!(counts(&gate), [0; 8]);
         assert!(gate.still_closed(sectors(0, 4 * BUCKET)));
         assert!(!gate.still_closed(sectors(0, 2 * BUCKET)));
         gate.open(sectors(2 * BUCKET, 1));
-        assert!(gate.enter(sectors(0, 4 * BUCKET)).is_ok());
+        assert!(gate.enter(sectors(0, 4 * BUCKET), Access::Read).is_ok());
     }
 
     #[test]
     fn the_last_request_out_of_a_closed_zone_wakes_the_sweep() {
         let gate = gate();
-        gate.enter(sectors(0, 1)).unwrap();
-        gate.enter(sectors(1, 1)).unwrap();
+        gate.enter(sectors(0, 1), Access::Read).unwrap();
+        gate.enter(sectors(1, 1), Access::Read).unwrap();
         gate.close(sectors(0, 1)).unwrap();
         assert!(!gate.is_drained(sectors(0, 1)));
         assert_eq!(gate.leave(sectors(0, 1)), Wake::Nobody);
@@ -358,7 +480,7 @@ mod tests {
         assert!(!gate.still_closed(sectors(0, 8 * BUCKET)));
         // Opening what is open changes nothing.
         gate.open(zone);
-        assert!(gate.enter(zone).is_ok());
+        assert!(gate.enter(zone, Access::Read).is_ok());
     }
 
     #[test]
@@ -369,22 +491,78 @@ mod tests {
         gate.fence(sectors(100, 10), status);
         gate.open(sectors(100, 10));
         let refused = Refused { why: Refusal::Fenced(status), wake: Wake::Nobody };
-        assert_eq!(gate.enter(sectors(0, 101)), Err(refused));
-        assert_eq!(gate.enter(sectors(109, BUCKET)), Err(refused));
+        assert_eq!(gate.enter(sectors(0, 101), Access::Read), Err(refused));
+        assert_eq!(gate.enter(sectors(109, BUCKET), Access::Read), Err(refused));
         assert_eq!(counts(&gate), [0; 8]);
         // The same slot, other sectors; the same slot by the table's size.
-        assert!(gate.enter(sectors(0, 100)).is_ok());
-        assert!(gate.enter(sectors(8 * BUCKET + 100, 10)).is_ok());
+        assert!(gate.enter(sectors(0, 100), Access::Read).is_ok());
+        assert!(gate.enter(sectors(8 * BUCKET + 100, 10), Access::Read).is_ok());
         gate.unfence();
         gate.unfence();
-        assert!(gate.enter(sectors(0, 101)).is_ok());
+        assert!(gate.enter(sectors(0, 101), Access::Read).is_ok());
+    }
+
+    #[test]
+    fn a_shielded_sector_is_not_read_until_it_was_written() {
+        let gate = gate();
+        let sector = DataSector::new(100);
+        assert!(gate.shield(sector) && gate.shield(sector));
+        let refused = Refused { why: Refusal::Fenced(NtStatus::DEVICE_DATA_ERROR), wake: Wake::Nobody };
+        assert_eq!(gate.enter(sectors(0, 101), Access::Read), Err(refused));
+        assert!(gate.enter(sectors(0, 100), Access::Read).is_ok());
+        assert!(gate.enter(sectors(100, 1), Access::Write).is_ok(), "a write is what heals it");
+        assert!(gate.is_shielded(sector), "not before it succeeded");
+        assert!(!gate.heal(sectors(101, 5)));
+        assert!(gate.heal(sectors(90, 11)));
+        assert!(!gate.heal(sectors(90, 11)) && !gate.is_shielded(sector));
+        assert!(gate.enter(sectors(100, 1), Access::Read).is_ok());
+    }
+
+    #[test]
+    fn a_fence_that_goes_leaves_the_shields_in_its_slots() {
+        let gate = gate();
+        assert!(gate.shield(DataSector::new(BUCKET + 5)));
+        gate.close(sectors(BUCKET, 10)).unwrap();
+        gate.fence(sectors(BUCKET, 10), NtStatus::IO_DEVICE_ERROR);
+        gate.unfence();
+        gate.open(sectors(BUCKET, 10));
+        assert!(gate.enter(sectors(BUCKET + 5, 1), Access::Read).is_err());
+        assert!(gate.enter(sectors(BUCKET + 4, 1), Access::Read).is_ok());
+    }
+
+    #[test]
+    fn the_table_of_shields_is_limited() {
+        let gate = gate();
+        for sector in 0..8 {
+            assert!(gate.shield(DataSector::new(sector)));
+        }
+        assert!(!gate.shield(DataSector::new(8)));
+        assert!(gate.heal(sectors(3, 1)));
+        assert!(gate.shield(DataSector::new(8)));
+    }
+
+    #[test]
+    fn a_write_since_the_watch_is_noticed() {
+        let gate = gate();
+        let zone = sectors(0, 2 * BUCKET);
+        let before = gate.writes(zone);
+        assert!(before.is_some());
+        gate.enter(zone, Access::Read).unwrap();
+        assert_eq!(gate.writes(zone), None, "somebody is inside");
+        assert_eq!(gate.leave(zone), Wake::Nobody);
+        gate.enter(sectors(3 * BUCKET, 1), Access::Write).unwrap();
+        assert_eq!(gate.writes(zone), before, "reads and other places do not count");
+        gate.enter(sectors(BUCKET, 1), Access::Write).unwrap();
+        assert_eq!(gate.leave(sectors(BUCKET, 1)), Wake::Nobody);
+        gate.close(zone).unwrap();
+        assert!(gate.writes(zone).is_some() && gate.writes(zone) != before);
     }
 
     #[test]
     fn buckets_are_bytes_whatever_the_sector_size() {
         let gate = RangeGate::<Native, 8>::new(SectorSize::S4096, DataSector::ZERO).unwrap();
         gate.close(sectors(255, 1)).unwrap();
-        assert!(gate.enter(sectors(0, 1)).is_err());
-        assert!(gate.enter(sectors(256, 1)).is_ok());
+        assert!(gate.enter(sectors(0, 1), Access::Read).is_err());
+        assert!(gate.enter(sectors(256, 1), Access::Read).is_ok());
     }
 }

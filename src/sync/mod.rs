@@ -24,7 +24,7 @@ mod gate;
 
 pub use atomics::{AtomicWord, Atomics, Native};
 pub use epoch::{EpochTicket, Epochs, OldEpoch, StillDraining};
-pub use gate::{RangeGate, Refusal, Refused};
+pub use gate::{Access, RangeGate, Refusal, Refused};
 
 /// Whether somebody who waits for counts to drain has to be signalled now.
 ///

@@ -3,7 +3,12 @@
 //! # Steps
 //! `survey` finds the filter and its size, `key` asks the provider, `bind` puts the volume in place. Each takes what the one
 //! before gave; what is dropped on the way undoes itself. Nothing is written before the provider has opened the volume as it
-//! will be, and nothing is bound before that.
+//! will be, and nothing is bound before that. A step of a conversion that a loss of power interrupted is finished before the
+//! volume is put in place: an attach that fails then has changed only what it found half done.
+//!
+//! # Going on
+//! A conversion that the journal says was running goes on after the volume is in place, except in a volume whose block was
+//! written by the PREPARE itself.
 //!
 //! # When the file system may stay mounted
 //! Only if it sees no change: boundary 0, no header replicas, and it ends inside the data region. Otherwise it is locked
@@ -13,15 +18,16 @@ use alloc::boxed::Box;
 
 use vck_common::jvck::{ExistingMetadata, JvckMetadataOptions};
 use vck_common::{
-    DataSector, EncryptedOffset, EncryptedOffsetStore, Geometry, Lba, NtStatus, VckError, VckResult, VolumeCipher,
+    Activity, ConversionJournal, DataSector, EncryptedOffsetStore, Geometry, Lba, NtStatus, VckError, VckResult,
+    VolumeCipher,
 };
 
 use super::bound::{CipherSide, Source, Volume};
 use super::place::DiskPaths;
 use super::{Core, FilterDevice, owned_text};
-use crate::engine::{Sweep, SweepConfig};
+use crate::engine::{ConversionPolicy, Opening, Site, Sweep};
 use crate::io::{DiskPlace, VolumeIdentity, VolumeIo};
-use crate::nt::{FsControl, Held, OpenFor, Passive, Shared, VolumeHandle, WideString, on_wiped_stack};
+use crate::nt::{FsControl, Held, KernelRandom, OpenFor, Passive, Shared, VolumeHandle, WideString, on_wiped_stack};
 use crate::provider::{AttachContext, IoConfig};
 
 /// Transfer size of the provider's accesses: metadata, a few sectors at a time.
@@ -105,11 +111,11 @@ impl Core {
             }
             let keyed = self.key(&survey, &volume.name, vmk)?;
             check_same_layout(keyed.geometry(), &volume.geometry)?;
-            if volume.fresh && keyed.boundary() != DataSector::ZERO {
+            if volume.fresh && !keyed.is_all_plain() {
                 return Err(NOT_FRESH);
             }
             let geometry = *keyed.geometry();
-            bind(passive, &survey, &volume.name, volume.source, keyed)?;
+            bind(passive, &survey, &volume.name, volume.source, keyed.fresh(volume.fresh))?;
             Ok(survey.attachment(geometry, AttachOutcome::Complete))
         })
     }
@@ -139,10 +145,10 @@ impl Core {
         } else {
             let keyed = self.key(survey, name, request.vmk)?;
             check_same_layout(keyed.geometry(), &geometry)?;
-            if keyed.boundary() != DataSector::ZERO {
+            if !keyed.is_all_plain() {
                 return Err(NOT_FRESH);
             }
-            let built = Built::new(passive, survey, name, request.source, keyed)?;
+            let built = Built::new(passive, survey, name, request.source, keyed.fresh(true))?;
             survey.io.commit_staged(passive)?;
             built.put();
             AttachOutcome::Complete
@@ -158,7 +164,7 @@ impl Core {
         // What it derives leaves copies on the stack; they end here.
         match on_wiped_stack(|| self.provider.on_attach(&context))? {
             IoConfig::Passthrough => Err(VckError::Unsupported("the provider does not take this volume")),
-            IoConfig::Encrypted { cipher, offset_sector, encrypted_offset, offset_store } => {
+            IoConfig::Encrypted { cipher, offset_sector, encrypted_offset, offset_store, policy } => {
                 let opened = Opened { core: self, name };
                 let total = encrypted_offset.total_sectors;
                 let VolumeIdentity { sector_size, sectors } = survey.identity;
@@ -166,7 +172,11 @@ impl Core {
                 if encrypted_offset.sector.get() > total.get() {
                     return Err(VckError::BadBlock("the boundary lies outside the data region"));
                 }
-                let parts = KeyedParts { cipher, store: offset_store, geometry, boundary: encrypted_offset };
+                let mut journal = offset_store.journal()?;
+                let site = survey.site(&*cipher, &*offset_store, &geometry);
+                let opening = Opening::examine(&site, &mut journal)?;
+                let parts =
+                    KeyedParts { cipher, store: offset_store, geometry, journal, opening, policy, fresh: false };
                 Ok(Keyed { parts, opened })
             }
         }
@@ -186,10 +196,12 @@ fn check_same_layout(found: &Geometry, expected: &Geometry) -> VckResult<()> {
 /// Binds a keyed volume; around a lock and a dismount of the file system if that would see a change.
 fn bind(passive: Passive, survey: &Surveyed<'_>, name: &str, source: Source, keyed: Keyed<'_>) -> VckResult<()> {
     let geometry = *keyed.geometry();
-    let unchanged = keyed.boundary() == DataSector::ZERO && geometry.offset_sector() == Lba::ZERO;
+    let mut keyed = keyed;
+    let unchanged = keyed.is_all_plain() && geometry.offset_sector() == Lba::ZERO;
     if !unchanged {
         // The handle keeps the lock until the volume is in place: nothing can mount on what it was.
         let _locked = survey.dismounted(passive)?;
+        keyed.recover(survey)?;
         Built::new(passive, survey, name, source, keyed)?.put();
         return Ok(());
     }
@@ -212,7 +224,10 @@ struct KeyedParts {
     cipher: Box<dyn VolumeCipher>,
     store: Box<dyn EncryptedOffsetStore>,
     geometry: Geometry,
-    boundary: EncryptedOffset,
+    journal: Option<Box<dyn ConversionJournal>>,
+    opening: Opening,
+    policy: ConversionPolicy,
+    fresh: bool,
 }
 
 impl Keyed<'_> {
@@ -220,8 +235,33 @@ impl Keyed<'_> {
         &self.parts.geometry
     }
 
-    fn boundary(&self) -> DataSector {
-        self.parts.boundary.sector
+    /// Whether no sector is ciphertext, as far as metadata and journal tell.
+    fn is_all_plain(&self) -> bool {
+        self.parts.opening.boundary == DataSector::ZERO && self.parts.opening.unfinished.is_empty()
+    }
+
+    /// The same volume; `fresh`: its block was written by a PREPARE of now.
+    fn fresh(mut self, fresh: bool) -> Self {
+        self.parts.fresh = fresh;
+        self
+    }
+
+    /// Finishes an interrupted step. Nothing is mounted.
+    fn recover(&mut self, survey: &Surveyed<'_>) -> VckResult<()> {
+        let KeyedParts { cipher, store, geometry, journal, opening, .. } = &mut self.parts;
+        let unfinished = opening.unfinished;
+        opening.finish(&survey.site(&**cipher, &**store, geometry), journal)?;
+        if !unfinished.is_empty() {
+            log::warn!("a conversion was interrupted; the step at {} was finished", unfinished.first);
+        }
+        for damaged in opening.damaged.as_slice() {
+            log::error!(
+                "sector {} is damaged ({:?}): it reads as an error until it is written",
+                damaged.sector,
+                damaged.damage
+            );
+        }
+        Ok(())
     }
 }
 
@@ -242,6 +282,7 @@ struct Built<'a> {
     passive: Passive,
     filter: &'a Held<FilterDevice>,
     volume: Option<Shared<Volume>>,
+    goes_on: bool,
     _opened: Opened<'a>,
 }
 
@@ -253,10 +294,11 @@ impl<'a> Built<'a> {
         source: Source,
         keyed: Keyed<'a>,
     ) -> VckResult<Self> {
-        let Keyed { parts: KeyedParts { cipher, store, geometry, boundary }, opened } = keyed;
-        let (_, direction) = store.load()?;
-        let sweep = Sweep::new(geometry, boundary.sector, direction, SweepConfig::default())?;
-        let side = CipherSide::try_new(&geometry, boundary.sector, cipher, store, survey.io.clone())?;
+        let Keyed { parts: KeyedParts { cipher, store, geometry, journal, opening, policy, fresh }, opened } = keyed;
+        let goes_on = opening.activity == Activity::Running && !fresh;
+        let sweep = Sweep::new(geometry, opening, journal, policy)?;
+        let side = CipherSide::try_new(&geometry, &sweep, cipher, store, survey.io.clone())?;
+        let (boundary, total) = (side.gate.boundary(), geometry.data_sectors());
         let volume = Volume { name: owned_text(name)?, source, geometry, fresh: false, cipher_side: Some(side) };
         let volume = Shared::try_new(volume)?;
         let VolumeIdentity { sector_size, sectors } = survey.identity;
@@ -264,15 +306,21 @@ impl<'a> Built<'a> {
         if let Some(side) = &volume.cipher_side {
             side.sweeper.start(passive, survey.filter, &volume, io, sweep)?;
         }
-        log::info!("attaching {name}: boundary {} of {} sectors", boundary.sector, boundary.total_sectors);
-        Ok(Self { passive, filter: survey.filter, volume: Some(volume), _opened: opened })
+        log::info!("attaching {name}: boundary {boundary} of {total} sectors");
+        Ok(Self { passive, filter: survey.filter, volume: Some(volume), goes_on, _opened: opened })
     }
 
     /// Makes it what requests and the control plane see.
     fn put(self) {
         let mut built = core::mem::ManuallyDrop::new(self);
         let volume = built.volume.take();
-        built.filter.put(built.passive, volume);
+        built.filter.put(built.passive, volume.clone());
+        // Only now, when no request is left that does not know the gate.
+        if let Some(side) = volume.as_ref().and_then(|volume| volume.cipher_side.as_ref())
+            && let Err(error) = side.sweeper.begin(built.passive, built.goes_on)
+        {
+            log::error!("the conversion does not go on: {error}");
+        }
     }
 }
 
@@ -322,6 +370,15 @@ impl<'a> Surveyed<'a> {
 }
 
 impl Surveyed<'_> {
+    fn site<'b>(
+        &'b self,
+        cipher: &'b dyn VolumeCipher,
+        store: &'b dyn EncryptedOffsetStore,
+        geometry: &'b Geometry,
+    ) -> Site<'b> {
+        Site { io: &self.io, cipher, store, random: &KernelRandom, geometry }
+    }
+
     /// A handle under whose lock the file system has been dismounted: nothing mounts until it is closed.
     fn dismounted(&self, passive: Passive) -> VckResult<VolumeHandle> {
         let handle = self.filter.open_locked(passive)?;

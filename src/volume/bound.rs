@@ -3,12 +3,14 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 
-use vck_common::{DataExtent, DataSector, EncryptedOffsetStore, Geometry, VckResult, VolumeCipher};
+use vck_common::{DataExtent, DataSector, EncryptedOffsetStore, Geometry, VckError, VckResult, VolumeCipher};
 
+use super::load::Load;
 use super::sweeper::Sweeper;
+use crate::engine::Sweep;
 use crate::io::VolumeIo;
 use crate::nt::{Event, EventKind};
-use crate::sync::{Native, RangeGate, Wake};
+use crate::sync::{Access, Native, RangeGate, Refused, Wake};
 
 /// How the volume came to be attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,32 +49,56 @@ pub struct CipherSide {
     pub drained: Event,
     /// The conversion.
     pub sweeper: Sweeper,
+    /// What the volume is used for besides.
+    pub(super) load: Load,
 }
 
 /// Whether a request that leaves must be followed by anything; see [`CipherSide::leave`].
 pub type Leave = Wake;
 
 impl CipherSide {
-    /// A complete side with the sweep not started yet.
+    /// A complete side with `sweep` not started yet.
     pub fn try_new(
         geometry: &Geometry,
-        boundary: DataSector,
+        sweep: &Sweep,
         cipher: Box<dyn VolumeCipher>,
         store: Box<dyn EncryptedOffsetStore>,
         lent: VolumeIo,
     ) -> VckResult<Self> {
+        let progress = sweep.snapshot();
+        let gate = RangeGate::new(geometry.sector_size(), progress.boundary)?;
+        if !sweep.damaged().iter().all(|damaged| gate.shield(damaged.sector)) {
+            return Err(VckError::BadBlock("more sectors are damaged than the gate can shield"));
+        }
         Ok(Self {
             cipher,
             store,
             lent,
-            gate: RangeGate::new(geometry.sector_size(), boundary)?,
+            gate,
             drained: Event::try_new(EventKind::Synchronization)?,
-            sweeper: Sweeper::try_new(boundary, geometry.data_sectors())?,
+            sweeper: Sweeper::try_new(progress)?,
+            load: Load::new(),
         })
+    }
+
+    /// Admits a request; see [`RangeGate::enter`].
+    pub fn enter(&self, extent: DataExtent, access: Access) -> Result<DataSector, Refused> {
+        let boundary = self.gate.enter(extent, access)?;
+        self.load.entered(extent);
+        Ok(boundary)
+    }
+
+    /// A write to `extent` succeeded. To be called before it leaves.
+    pub fn wrote(&self, extent: DataExtent) {
+        if self.gate.heal(extent) {
+            // So that the record learns of it.
+            self.sweeper.wake();
+        }
     }
 
     /// Ends a request's stay in `extent`.
     pub fn leave(&self, extent: DataExtent) {
+        self.load.left(extent);
         self.wake(self.gate.leave(extent));
     }
 

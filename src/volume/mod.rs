@@ -19,6 +19,7 @@ mod attach;
 mod bound;
 mod detach;
 mod device;
+mod load;
 mod names;
 mod place;
 mod query;

@@ -125,7 +125,7 @@ impl Core {
         self.filters.each(|filter| {
             let volume = filter.volume().filter(|volume| volume.source == Source::OsVolume);
             if let Some(side) = volume.as_ref().and_then(|volume| volume.cipher_side.as_ref()) {
-                let paused = side.sweeper.order(passive, Order::Run(Command::Pause));
+                let paused = side.sweeper.order(passive, Order::Run(Command::Suspend));
                 outcome = outcome.and(paused);
             }
         });

@@ -4,23 +4,27 @@
 //! * One order is under way at a time; the sweep thread takes it between two steps, never with a zone closed when it answers.
 //! * The reserve thread ends before the sweep thread, and both before the volume's mode is gone for good.
 
+use core::cell::{Cell, RefCell};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
-use vck_common::{DataExtent, DataSector, NtStatus, SectorCount, VckError, VckResult};
+use vck_common::{DataExtent, DataSector, NtStatus, VckError, VckResult};
 
 use super::bound::{CipherSide, Volume};
 use super::device::FilterDevice;
-use crate::engine::{Command, Parts, Progress, State, Step, Sweep, ZoneGate};
+use super::load::Seen;
+use crate::engine::{Command, Foreground, Meter, Parts, Progress, Step, Sweep, ZoneGate};
 use crate::io::VolumeIo;
 use crate::nt::{
-    Event, EventKind, Held, KernelRandom, LowerDevice, MappingWindow, Mutex, Passive, Shared, SpinLock, Thread,
-    Transfer, Waited,
+    CriticalRegion, Event, EventKind, Held, KernelRandom, LowerDevice, MappingWindow, Mutex, Passive, Shared, SpinLock,
+    Thread, Transfer, Waited, nanoseconds,
 };
 
 /// What the sweep thread may be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
+    /// The volume is in place: bring its metadata up to date; `true`: and go on with its conversion.
+    Begin(bool),
     /// A command of the control plane.
     Run(Command),
     /// Finish the step and stand still, without changing the state.
@@ -65,14 +69,14 @@ impl Reserve {
 }
 
 impl Sweeper {
-    pub(super) fn try_new(boundary: DataSector, total: SectorCount) -> VckResult<Self> {
+    pub(super) fn try_new(progress: Progress) -> VckResult<Self> {
         Ok(Self {
             orders: Mutex::try_new(())?,
             order: SpinLock::new(None),
             result: SpinLock::new(None),
             work: Event::try_new(EventKind::Synchronization)?,
             answered: Event::try_new(EventKind::Synchronization)?,
-            progress: SpinLock::new(Progress { state: State::Idle, boundary, total, error: None }),
+            progress: SpinLock::new(progress),
             threads: SpinLock::new(Threads::default()),
             reserve_ends: AtomicBool::new(false),
             only_copy: AtomicBool::new(false),
@@ -84,9 +88,19 @@ impl Sweeper {
         self.progress.with(|progress| *progress)
     }
 
+    /// Has the sweep thread look whether there is something to do. IRQL <= DISPATCH_LEVEL.
+    pub(super) fn wake(&self) {
+        self.work.set();
+    }
+
     /// Whether a zone's only good copy is in the sweep's memory.
     pub(super) fn holds_only_copy(&self) -> bool {
         self.only_copy.load(Ordering::Acquire)
+    }
+
+    /// The volume is in place. Before that the thread touches nothing. `goes_on`: its conversion is resumed.
+    pub(super) fn begin(&self, passive: Passive, goes_on: bool) -> VckResult<()> {
+        self.order(passive, Order::Begin(goes_on))
     }
 
     /// Gives an order and waits until the sweep thread has carried it out.
@@ -184,18 +198,23 @@ struct SweepThread<'a> {
 
 impl SweepThread<'_> {
     fn run(&self, passive: Passive, mut sweep: Sweep) {
-        let gate = Gate { side: self.side, filter: self.filter, passive };
+        let gate = Gate::new(self.side, self.filter, passive);
+        let load = LoadMeter { side: self.side, seen: Cell::new(Seen::default()) };
         let parts = Parts {
             io: self.io,
             cipher: &*self.side.cipher,
             store: &*self.side.store,
             random: &KernelRandom,
             gate: &gate,
+            meter: &load,
         };
-        let mut halted = false;
+        // Until the volume is in place.
+        let mut halted = true;
+        let mut begun = false;
         loop {
             if let Some(order) = self.side.sweeper.order.with(Option::take) {
-                let result = Self::obey(order, &mut sweep, &parts, &mut halted);
+                begun |= matches!(order, Order::Begin(_));
+                let result = if begun { Self::obey(order, &mut sweep, &parts, &mut halted) } else { Ok(()) };
                 self.publish(&sweep);
                 self.side.sweeper.result.with(|slot| *slot = Some(result));
                 self.side.sweeper.answered.set();
@@ -213,7 +232,7 @@ impl SweepThread<'_> {
             match step {
                 Step::Worked => {}
                 Step::Idle => self.side.sweeper.work.wait(passive),
-                Step::RetryAfter(pause) => {
+                Step::Rest(pause) | Step::RetryAfter(pause) => {
                     let _: Waited = self.side.sweeper.work.wait_for(passive, pause.max(Duration::from_millis(1)));
                 }
             }
@@ -222,7 +241,11 @@ impl SweepThread<'_> {
 
     fn obey(order: Order, sweep: &mut Sweep, parts: &Parts<'_>, halted: &mut bool) -> VckResult<()> {
         match order {
-            Order::Run(Command::Pause) => sweep.command(parts, Command::Pause),
+            Order::Begin(goes_on) => {
+                *halted = false;
+                if goes_on { sweep.command(parts, Command::Resume) } else { Ok(()) }
+            }
+            Order::Run(stop @ (Command::Pause | Command::Suspend)) => sweep.command(parts, stop),
             Order::Run(_) if *halted => Err(VckError::WrongState("the device is being stopped or removed")),
             Order::Run(command) => sweep.command(parts, command),
             Order::Halt => {
@@ -248,17 +271,65 @@ impl SweepThread<'_> {
     }
 }
 
+/// The clock, and the load of one volume since the sweep last asked.
+struct LoadMeter<'a> {
+    side: &'a CipherSide,
+    seen: Cell<Seen>,
+}
+
+impl Meter for LoadMeter<'_> {
+    fn now(&self) -> Duration {
+        Duration::from_nanos(nanoseconds())
+    }
+
+    fn foreground(&self) -> Foreground {
+        let mut seen = self.seen.get();
+        let foreground = self.side.load.since(&mut seen);
+        self.seen.set(seen);
+        foreground
+    }
+}
+
 /// The engine's gate: closing waits for the requests inside, opening dispatches those that wait.
+///
+/// The thread is in a critical region while any zone is closed: requests of the whole system may wait for it.
 struct Gate<'a> {
     side: &'a CipherSide,
     filter: &'a Held<FilterDevice>,
     passive: Passive,
+    /// One for each closed zone.
+    regions: RefCell<[Option<CriticalRegion>; 2]>,
+    watched: Cell<Option<(DataExtent, u64)>>,
 }
 
-// The engine asks for a gate that may be shared; this one stays on the sweep thread, whose witness it carries.
+impl<'a> Gate<'a> {
+    fn new(side: &'a CipherSide, filter: &'a Held<FilterDevice>, passive: Passive) -> Self {
+        Self { side, filter, passive, regions: RefCell::new([None, None]), watched: Cell::new(None) }
+    }
+
+    /// Enters a region, or leaves one.
+    fn change_regions(&self, enter: bool) {
+        if let Ok(mut regions) = self.regions.try_borrow_mut()
+            && let Some(place) = regions.iter_mut().find(|place| place.is_none() == enter)
+        {
+            *place = enter.then(|| CriticalRegion::enter(self.passive));
+        }
+    }
+}
+
 impl ZoneGate for Gate<'_> {
+    fn watch(&self, zone: DataExtent) {
+        self.watched.set(self.side.gate.writes(zone).map(|writes| (zone, writes)));
+    }
+
+    fn is_untouched(&self, zone: DataExtent) -> bool {
+        let now = self.side.gate.writes(zone).map(|writes| (zone, writes));
+        now.is_some() && now == self.watched.get()
+    }
+
     fn close_and_drain(&self, zone: DataExtent) -> VckResult<()> {
         self.side.gate.close(zone)?;
+        self.change_regions(true);
         while !self.side.gate.is_drained(zone) {
             self.side.drained.wait(self.passive);
         }
@@ -271,6 +342,7 @@ impl ZoneGate for Gate<'_> {
 
     fn open(&self, zone: DataExtent) {
         self.side.gate.open(zone);
+        self.change_regions(false);
         self.filter.device().readmit(self.passive);
     }
 
@@ -280,5 +352,16 @@ impl ZoneGate for Gate<'_> {
 
     fn unfence(&self) {
         self.side.gate.unfence();
+    }
+
+    fn shield(&self, sector: DataSector) {
+        if !self.side.gate.shield(sector) {
+            // The list of the engine is no longer than the table.
+            log::error!("damaged sector {sector} is not shielded: the table is full");
+        }
+    }
+
+    fn is_shielded(&self, sector: DataSector) -> bool {
+        self.side.gate.is_shielded(sector)
     }
 }

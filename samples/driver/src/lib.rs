@@ -8,6 +8,7 @@ use vck_common::jvck::JvckMetadataStore;
 use vck_common::{VckResult, XtsVolumeCipher};
 use vck_windrv::control::ControlNames;
 use vck_windrv::driver::Product;
+use vck_windrv::engine::ConversionPolicy;
 use vck_windrv::nt::try_box;
 use vck_windrv::provider::{AdministratorsOnly, AttachContext, IoConfig, VolumeProvider};
 
@@ -24,6 +25,7 @@ impl VolumeProvider for JvckProvider {
             offset_sector: store.geometry().offset_sector(),
             encrypted_offset: store.load_offset(),
             offset_store: try_box(store)?,
+            policy: ConversionPolicy::default(),
         })
     }
 }

@@ -4,11 +4,11 @@ use std::{assert, assert_eq, vec};
 
 use vck_common::{ByteLen, DataSector, NtStatus, SectorSize, VolumeState};
 
-use super::world::{Event, FAULT, Fault, Rig};
-use crate::engine::{Command, State, Step, SweepConfig};
+use super::world::{Event, FAULT, Fault, Rig, policy};
+use crate::engine::{Command, ConversionPolicy, State, Step};
 
 fn rig() -> Rig {
-    Rig::new(SectorSize::S512, 24, 10)
+    Rig::bare(SectorSize::S512, 24, 10)
 }
 
 fn error_text(rig: &Rig) -> String {
@@ -21,7 +21,7 @@ fn error_text(rig: &Rig) -> String {
 fn every_batch_size_converts_there_and_back() {
     for size in [SectorSize::S512, SectorSize::S4096] {
         for batch in [1, 7, 12, 24, 1000] {
-            let mut rig = Rig::new(size, 24, batch);
+            let mut rig = Rig::bare(size, 24, batch);
             rig.command(Command::StartEncrypt).unwrap();
             assert_eq!(rig.run(), 0);
             assert_eq!(rig.durable(), (DataSector::new(24), VolumeState::Encrypt));
@@ -37,8 +37,9 @@ fn every_batch_size_converts_there_and_back() {
 /// A batch of less than a sector is one sector.
 #[test]
 fn the_smallest_batch() {
-    let config = SweepConfig { batch: ByteLen::new(1), accept_no_flush: false };
-    let mut rig = Rig::with_config(SectorSize::S512, 24, config);
+    let size = SectorSize::S512;
+    let small = ConversionPolicy { smallest_step: ByteLen::new(1), largest_step: ByteLen::new(1), ..policy(size, 1) };
+    let mut rig = Rig::with(size, 24, small, false);
     rig.command(Command::StartEncrypt).unwrap();
     assert_eq!(rig.step(), Step::Worked);
     assert_eq!(rig.world.published(), DataSector::new(1));
@@ -116,8 +117,8 @@ fn a_device_without_flush_is_refused_unless_accepted() {
         assert_eq!(rig.state(), State::Idle);
         assert_eq!(rig.world.take_log(), vec![Event::Flush], "nothing was written");
 
-        let config = SweepConfig { batch: ByteLen::new(5120), accept_no_flush: true };
-        let mut rig = Rig::with_config(SectorSize::S512, 24, config);
+        let careless = ConversionPolicy { accept_no_flush: true, ..policy(SectorSize::S512, 10) };
+        let mut rig = Rig::with(SectorSize::S512, 24, careless, false);
         rig.world.set_fault(Fault::Flushes(status));
         rig.command(Command::StartEncrypt).unwrap();
         while rig.step() == Step::Worked {

@@ -9,7 +9,7 @@ use crate::engine::{Command, ErrorKind, State};
 
 /// A volume of 24 sectors with the boundary where the direction starts.
 fn rig(size: SectorSize, command: Command) -> Rig {
-    let mut rig = Rig::new(size, 24, 10);
+    let mut rig = Rig::bare(size, 24, 10);
     if command == Command::StartDecrypt {
         rig.command(Command::StartEncrypt).unwrap();
         rig.run();

@@ -3,6 +3,8 @@ extern crate std;
 
 mod commands;
 mod faults;
+mod journaled;
 mod ordering;
+mod recovery;
 mod vectors;
 mod world;

@@ -24,7 +24,7 @@ fn zone(first: u64, count: u64) -> DataExtent {
 #[test]
 fn close_read_write_flush_blocks_flush_publish_open() {
     for size in [SectorSize::S512, SectorSize::S4096] {
-        let mut rig = Rig::new(size, 24, 10);
+        let mut rig = Rig::bare(size, 24, 10);
         rig.command(Command::StartEncrypt).unwrap();
         for (first, count, boundary) in [(0, 10, 10), (10, 10, 20), (20, 4, 24)] {
             rig.world.take_log();
@@ -45,7 +45,7 @@ fn close_read_write_flush_blocks_flush_publish_open() {
 
 #[test]
 fn a_direction_is_durable_before_the_command_returns() {
-    let mut rig = Rig::new(SectorSize::S512, 24, 10);
+    let mut rig = Rig::bare(SectorSize::S512, 24, 10);
     rig.command(Command::StartEncrypt).unwrap();
     let blocks: Vec<_> = rig.geometry.metadata_lbas().map(|lba| Event::Write(lba, 1)).collect();
     let log = rig.world.take_log();
@@ -56,7 +56,7 @@ fn a_direction_is_durable_before_the_command_returns() {
 
 #[test]
 fn a_failed_write_is_undone_before_the_gate_opens() {
-    let mut rig = Rig::new(SectorSize::S512, 24, 10);
+    let mut rig = Rig::bare(SectorSize::S512, 24, 10);
     rig.command(Command::StartEncrypt).unwrap();
     let lba = rig.geometry.offset_sector();
     rig.world.take_log();
@@ -77,7 +77,7 @@ fn a_failed_write_is_undone_before_the_gate_opens() {
 
 #[test]
 fn a_fence_stands_before_the_gate_opens() {
-    let mut rig = Rig::new(SectorSize::S512, 24, 10);
+    let mut rig = Rig::bare(SectorSize::S512, 24, 10);
     rig.command(Command::StartEncrypt).unwrap();
     rig.world.take_log();
     rig.world.set_fault(Fault::WriteOf(Lba::new(rig.geometry.offset_sector().get() + 3)));

@@ -6,17 +6,17 @@ use std::{assert, assert_eq};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use vck_common::{ByteLen, DataSector, Lba, SectorSize, VolumeState};
+use vck_common::{DataSector, Lba, SectorSize, VolumeState};
 
 use super::world::{Fault, Rig};
-use crate::engine::{Command, Step, Sweep, SweepConfig};
+use crate::engine::{Command, Step};
 
 fn vectors() -> Value {
     serde_json::from_str(include_str!("../../../tests/vectors/sweep.json")).unwrap()
 }
 
 fn rig() -> Rig {
-    Rig::new(SectorSize::S512, 5000, 2048)
+    Rig::bare(SectorSize::S512, 5000, 2048)
 }
 
 fn sha256(data: &[u8]) -> String {
@@ -84,15 +84,15 @@ fn the_recorded_trace() {
 #[test]
 fn the_resume_table() {
     for row in vectors()["resume_table"].as_array().unwrap() {
-        let mut rig = rig();
+        let rig = rig();
         let direction = match row["persisted_state"].as_str().unwrap() {
             "encrypt" => VolumeState::Encrypt,
             _ => VolumeState::Decrypt,
         };
         let boundary = DataSector::new(row["boundary"].as_u64().unwrap());
         rig.store.persist(boundary, direction, &*rig.world).unwrap();
-        let config = SweepConfig { batch: ByteLen::new(1 << 20), accept_no_flush: false };
-        rig.sweep = Sweep::new(rig.geometry, boundary, VolumeState::Encrypt, config).unwrap();
+        let image = rig.world.image();
+        let mut rig = rig.reboot(image).unwrap();
         rig.world.take_log();
         rig.command(Command::Resume).unwrap();
         assert_eq!(

@@ -1,15 +1,19 @@
-//! Device, gate and random source in one, so that one log shows the order of all that happens.
+//! Device, gate, clock and random source in one, so that one log shows the order of all that happens.
+use core::time::Duration;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::vec::Vec;
 use std::{assert, assert_eq, vec};
 
 use vck_common::jvck::{JvckCbcCodec, JvckMetadataOptions, JvckMetadataStore, JvckSecrets};
 use vck_common::{
-    ByteLen, DataExtent, DataSector, Durability, EncryptedOffsetStore, Geometry, Lba, NtStatus, RandomSource, Secret,
-    SectorCount, SectorIo, SectorSize, VckError, VckResult, VolumeCipher, VolumeState, XtsVolumeCipher,
+    Activity, ByteLen, ConversionJournal, DataExtent, DataSector, Durability, EncryptedOffsetStore, Geometry, Lba,
+    NtStatus, RandomSource, Secret, SectorCount, SectorIo, SectorSize, VckError, VckResult, VolumeCipher, VolumeState,
+    XtsVolumeCipher,
 };
 
-use crate::engine::{Command, Parts, State, Step, Sweep, SweepConfig, ZoneGate};
+use crate::engine::{
+    Command, ConversionPolicy, Foreground, Meter, Opening, Pace, Parts, Site, State, Step, Sweep, ZoneGate, recover,
+};
 
 pub(super) const FAULT: NtStatus = NtStatus::IO_DEVICE_ERROR;
 const VMK: [u8; 32] = [0x5A; 32];
@@ -22,6 +26,7 @@ pub(super) enum Event {
     Open(DataExtent),
     Fence(DataExtent, NtStatus),
     Unfence,
+    Shield(DataSector),
     Read(Lba, u64),
     Write(Lba, u64),
     Flush,
@@ -47,12 +52,22 @@ pub(super) enum Fault {
 struct Inner {
     now: Vec<u8>,
     durable: Vec<u8>,
+    /// Sectors written since the last flush: where, and what.
+    pending: Vec<(usize, Vec<u8>)>,
+    /// What power cuts left, if they are wanted: several images after every call of the device.
+    cuts: Option<Vec<Vec<u8>>>,
+    luck: u64,
     log: Vec<Event>,
     calls: u32,
     fault: Fault,
     published: DataSector,
     closed: Vec<DataExtent>,
     fence: Option<DataExtent>,
+    shields: Vec<DataSector>,
+    /// The watched zone, and whether a user wrote to it since.
+    watched: Option<(DataExtent, bool)>,
+    now_is: Duration,
+    foreground: Foreground,
     drawn: u8,
 }
 
@@ -64,17 +79,24 @@ pub(super) struct World {
 
 impl World {
     /// A device that holds `image`, durably.
-    fn new(size: SectorSize, image: Vec<u8>) -> Arc<Self> {
+    pub(super) fn new(size: SectorSize, image: Vec<u8>) -> Arc<Self> {
         let total = size.sectors_in(ByteLen::new(image.len() as u64));
         let inner = Inner {
             now: image.clone(),
             durable: image,
+            pending: Vec::new(),
+            cuts: None,
+            luck: 0x9E37_79B9_7F4A_7C15,
             log: Vec::new(),
             calls: 0,
             fault: Fault::None,
             published: DataSector::ZERO,
             closed: Vec::new(),
             fence: None,
+            shields: Vec::new(),
+            watched: None,
+            now_is: Duration::ZERO,
+            foreground: Foreground::default(),
             drawn: 0,
         };
         Arc::new(Self { size, total, inner: Mutex::new(inner) })
@@ -103,6 +125,41 @@ impl World {
         self.inner().published
     }
 
+    /// What the sweep is told about other users from now on.
+    pub(super) fn set_foreground(&self, foreground: Foreground) {
+        self.inner().foreground = foreground;
+    }
+
+    /// Collects what power cuts leave from now on.
+    pub(super) fn cut_everywhere(&self) {
+        self.inner().cuts = Some(Vec::new());
+    }
+
+    pub(super) fn take_cuts(&self) -> Vec<Vec<u8>> {
+        self.inner().cuts.take().unwrap_or_default()
+    }
+
+    /// Changes bytes of the medium behind everybody's back, durably.
+    pub(super) fn scribble(&self, lba: Lba, bytes: &[u8]) {
+        let range = self.bytes(lba, bytes.len());
+        let inner = &mut *self.inner();
+        inner.now[range.clone()].copy_from_slice(bytes);
+        inner.durable[range].copy_from_slice(bytes);
+    }
+
+    pub(super) fn shields(&self) -> Vec<DataSector> {
+        self.inner().shields.clone()
+    }
+
+    /// What a power cut would leave.
+    pub(super) fn durable_image(&self) -> Vec<u8> {
+        self.inner().durable.clone()
+    }
+
+    pub(super) fn image(&self) -> Vec<u8> {
+        self.inner().now.clone()
+    }
+
     fn bytes(&self, lba: Lba, len: usize) -> core::ops::Range<usize> {
         let start = usize::try_from(lba.get()).unwrap() * self.size.usize();
         start..start + len
@@ -116,6 +173,30 @@ impl World {
 }
 
 impl Inner {
+    fn write(&mut self, start: usize, bytes: &[u8], size: SectorSize) {
+        self.now[start..start + bytes.len()].copy_from_slice(bytes);
+        let sectors = bytes.chunks(size.usize()).enumerate();
+        self.pending.extend(sectors.map(|(index, sector)| (start + index * size.usize(), sector.to_vec())));
+    }
+
+    /// Keeps what a power cut at this moment may leave: nothing that was not flushed, all of it, and two draws.
+    fn cut(&mut self) {
+        let Some(mut cuts) = self.cuts.take() else { return };
+        for keep in [0, u64::MAX, self.luck, self.luck.rotate_left(32)] {
+            let mut image = self.durable.clone();
+            let mut luck = keep;
+            for (start, sector) in &self.pending {
+                luck = luck.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                if keep == u64::MAX || keep != 0 && luck >> 63 == 1 {
+                    image[*start..*start + sector.len()].copy_from_slice(sector);
+                }
+            }
+            cuts.push(image);
+            self.luck = self.luck.wrapping_mul(0xD134_2543_DE82_EF95).wrapping_add(1);
+        }
+        self.cuts = Some(cuts);
+    }
+
     fn call(&mut self, fails: impl Fn(Fault) -> Option<NtStatus>, lba: Option<Lba>) -> VckResult<()> {
         let number = self.calls;
         self.calls += 1;
@@ -159,7 +240,8 @@ impl SectorIo for World {
         let result = inner.call(fails, None);
         let stored = if result.is_ok() { buf } else { &buf[..buf.len() / 2 / self.size.usize() * self.size.usize()] };
         let range = self.bytes(lba, stored.len());
-        inner.now[range].copy_from_slice(stored);
+        inner.write(range.start, stored, self.size);
+        inner.cut();
         result
     }
 
@@ -168,6 +250,8 @@ impl SectorIo for World {
         inner.log.push(Event::Flush);
         inner.call(|fault| if let Fault::Flushes(status) = fault { Some(status) } else { None }, None)?;
         inner.durable = inner.now.clone();
+        inner.pending.clear();
+        inner.cut();
         Ok(())
     }
 }
@@ -196,7 +280,8 @@ impl ZoneGate for World {
 
     fn fence(&self, zone: DataExtent, status: NtStatus) {
         let mut inner = self.inner();
-        assert!(inner.closed.contains(&zone) && inner.fence.is_none());
+        let covered = |sector| inner.closed.iter().any(|closed| closed.contains(sector));
+        assert!((0..zone.count.get()).all(|i| covered(DataSector::new(zone.first.get() + i))) && inner.fence.is_none());
         inner.fence = Some(zone);
         inner.log.push(Event::Fence(zone, status));
     }
@@ -205,6 +290,40 @@ impl ZoneGate for World {
         let mut inner = self.inner();
         assert!(inner.fence.take().is_some_and(|zone| inner.closed.contains(&zone)));
         inner.log.push(Event::Unfence);
+    }
+
+    fn watch(&self, zone: DataExtent) {
+        self.inner().watched = Some((zone, false));
+    }
+
+    fn is_untouched(&self, zone: DataExtent) -> bool {
+        let inner = self.inner();
+        assert!(inner.closed.contains(&zone), "asked of a closed zone");
+        inner.watched == Some((zone, false))
+    }
+
+    fn shield(&self, sector: DataSector) {
+        let mut inner = self.inner();
+        assert!(inner.closed.iter().any(|zone| zone.contains(sector)));
+        inner.shields.push(sector);
+        inner.log.push(Event::Shield(sector));
+    }
+
+    fn is_shielded(&self, sector: DataSector) -> bool {
+        self.inner().shields.contains(&sector)
+    }
+}
+
+/// Every call of the device and every look at the clock takes a while.
+impl Meter for World {
+    fn now(&self) -> Duration {
+        let mut inner = self.inner();
+        inner.now_is += Duration::from_micros(1);
+        inner.now_is
+    }
+
+    fn foreground(&self) -> Foreground {
+        self.inner().foreground
     }
 }
 
@@ -227,6 +346,10 @@ pub(super) struct Rig {
     pub(super) store: JvckMetadataStore<Arc<World>>,
     pub(super) sweep: Sweep,
     pub(super) plaintext: Vec<u8>,
+    policy: ConversionPolicy,
+    pub(super) journaled: bool,
+    /// What the conversion was doing when the volume was opened.
+    pub(super) activity: Activity,
 }
 
 const KEYS: [[u8; 32]; 2] = {
@@ -244,13 +367,30 @@ fn secrets() -> JvckSecrets {
     JvckSecrets { fvek_key1: Secret::copy_from(&KEYS[0]), fvek_key2: Secret::copy_from(&KEYS[1]) }
 }
 
+/// Steps of `batch` sectors. No journal is accepted, for the rigs without one.
+pub(super) fn policy(size: SectorSize, batch: u64) -> ConversionPolicy {
+    let step = ByteLen::new(batch * size.u64());
+    ConversionPolicy {
+        smallest_step: step,
+        largest_step: step,
+        accept_no_journal: true,
+        pace: Pace::Full,
+        ..ConversionPolicy::default()
+    }
+}
+
 impl Rig {
-    /// `data` sectors, `batch` of them converted by one step.
-    pub(super) fn new(size: SectorSize, data: u64, batch: u64) -> Self {
-        Self::with_config(size, data, SweepConfig { batch: ByteLen::new(batch * size.u64()), accept_no_flush: false })
+    /// `data` sectors, `batch` of them converted by one step, without a journal.
+    pub(super) fn bare(size: SectorSize, data: u64, batch: u64) -> Self {
+        Self::with(size, data, policy(size, batch), false)
     }
 
-    pub(super) fn with_config(size: SectorSize, data: u64, config: SweepConfig) -> Self {
+    /// The same with one.
+    pub(super) fn journaled(size: SectorSize, data: u64, batch: u64) -> Self {
+        Self::with(size, data, policy(size, batch), true)
+    }
+
+    pub(super) fn with(size: SectorSize, data: u64, policy: ConversionPolicy, journaled: bool) -> Self {
         let options = JvckMetadataOptions { use_header: 1, use_footer: 1, ..JvckMetadataOptions::default() };
         let replica = u64::from(options.metadata_size) / size.u64();
         let len = usize::try_from(data + 2 * replica).unwrap() * size.usize();
@@ -267,15 +407,54 @@ impl Rig {
         let place = world.bytes(geometry.offset_sector(), plaintext.len());
         world.inner().now[place.clone()].copy_from_slice(&plaintext);
         world.inner().durable[place].copy_from_slice(&plaintext);
-        world.take_log();
-        Self {
-            cipher: XtsVolumeCipher::new(&KEYS[0], &KEYS[1]).unwrap(),
-            sweep: Sweep::new(geometry, DataSector::ZERO, VolumeState::Encrypt, config).unwrap(),
-            world,
-            geometry,
-            store,
-            plaintext,
+        Self::open(&world, store, policy, journaled, plaintext).unwrap()
+    }
+
+    /// Attaches: opens the journal, recovers, makes the sweep.
+    fn open(
+        world: &Arc<World>,
+        store: JvckMetadataStore<Arc<World>>,
+        policy: ConversionPolicy,
+        journaled: bool,
+        plaintext: Vec<u8>,
+    ) -> VckResult<Self> {
+        let geometry = *store.geometry();
+        let cipher = XtsVolumeCipher::new(&KEYS[0], &KEYS[1]).unwrap();
+        let mut journal = if journaled { store.journal()? } else { None };
+        let site = Site { io: world, cipher: &cipher, store: &store, random: &**world, geometry: &geometry };
+        let opening = recover(&site, &mut journal)?;
+        {
+            let mut inner = world.inner();
+            inner.published = opening.boundary;
+            inner.shields = opening.damaged.as_slice().iter().map(|damaged| damaged.sector).collect();
         }
+        world.take_log();
+        let activity = opening.activity;
+        let sweep = Sweep::new(geometry, opening, journal, policy)?;
+        let world = Arc::clone(world);
+        Ok(Self { world, geometry, cipher, store, sweep, plaintext, policy, journaled, activity })
+    }
+
+    /// A machine that starts with `image` on its disk, attaches the volume and believes that it should hold what this one
+    /// believes.
+    pub(super) fn reboot(&self, image: Vec<u8>) -> VckResult<Self> {
+        self.reboot_on(&World::new(self.geometry.sector_size(), image))
+    }
+
+    /// The same on a device that may fail.
+    pub(super) fn reboot_on(&self, world: &Arc<World>) -> VckResult<Self> {
+        let store = JvckMetadataStore::open(Arc::clone(world), &VMK)?;
+        Self::open(world, store, self.policy, self.journaled, self.plaintext.clone())
+    }
+
+    /// Opens the volume without touching it: what [`recover`] starts from.
+    pub(super) fn examine(&self, image: Vec<u8>) -> Opening {
+        let world = World::new(self.geometry.sector_size(), image);
+        let store = JvckMetadataStore::open(Arc::clone(&world), &VMK).unwrap();
+        let mut journal: Option<std::boxed::Box<dyn ConversionJournal>> =
+            if self.journaled { store.journal().unwrap() } else { None };
+        let site = Site { io: &world, cipher: &self.cipher, store: &store, random: &*world, geometry: &self.geometry };
+        Opening::examine(&site, &mut journal).unwrap()
     }
 
     pub(super) fn command(&mut self, command: Command) -> VckResult<()> {
@@ -286,6 +465,16 @@ impl Rig {
     pub(super) fn step(&mut self) -> Step {
         let parts = parts(&self.world, &self.cipher, &self.store);
         self.sweep.step(&parts)
+    }
+
+    pub(super) fn sweep_settle(&mut self) {
+        let parts = parts(&self.world, &self.cipher, &self.store);
+        self.sweep.settle(&parts);
+    }
+
+    /// A user's flush.
+    pub(super) fn flush(&self) {
+        SectorIo::flush(&*self.world).unwrap();
     }
 
     pub(super) fn state(&self) -> State {
@@ -299,7 +488,7 @@ impl Rig {
             let step = self.step();
             self.check();
             match step {
-                Step::Worked => self.check_durable(),
+                Step::Worked | Step::Rest(_) => self.check_durable(),
                 Step::Idle => {
                     assert!(self.world.inner().closed.is_empty(), "nothing to do, and a zone is closed");
                     return pauses;
@@ -317,12 +506,19 @@ impl Rig {
     pub(super) fn check(&self) {
         assert_eq!(self.sweep.snapshot().boundary, self.world.published());
         let now = self.world.inner().now.clone();
-        self.check_image(&now, self.world.published(), |sector| self.world.is_open(sector));
+        let shields = self.world.shields();
+        let visible = |sector| self.world.is_open(sector) && !shields.contains(&sector);
+        self.check_image(&now, self.world.published(), visible);
     }
 
-    /// After a power cut the volume would open with the published boundary and read as the model says.
+    /// After a power cut the volume would open and read as the model says; without a journal, with the published boundary.
     pub(super) fn check_durable(&self) {
-        let durable = self.world.inner().durable.clone();
+        let durable = self.world.durable_image();
+        if self.journaled {
+            let rebooted = self.reboot(durable).unwrap();
+            assert_eq!(rebooted.sweep.damaged(), self.sweep.damaged());
+            return rebooted.check();
+        }
         let boundary = self.durable_position(&durable).0;
         assert_eq!(boundary, self.world.published());
         self.check_image(&durable, boundary, |_| true);
@@ -332,6 +528,11 @@ impl Rig {
     pub(super) fn durable(&self) -> (DataSector, VolumeState) {
         let durable = self.world.inner().durable.clone();
         self.durable_position(&durable)
+    }
+
+    /// What the metadata blocks say that a reader sees now.
+    pub(super) fn blocks_say(&self) -> (DataSector, VolumeState) {
+        self.durable_position(&self.world.image())
     }
 
     fn durable_position(&self, image: &[u8]) -> (DataSector, VolumeState) {
@@ -375,7 +576,12 @@ impl Rig {
             self.cipher.encrypt_area(&mut bytes, size, sector);
         }
         let range = self.world.bytes(self.geometry.data_to_lba(sector).unwrap(), size.usize());
-        self.world.inner().now[range].copy_from_slice(&bytes);
+        let mut inner = self.world.inner();
+        inner.write(range.start, &bytes, size);
+        inner.shields.retain(|shielded| *shielded != sector);
+        if let Some((zone, touched)) = &mut inner.watched {
+            *touched |= zone.contains(sector);
+        }
     }
 
     /// The data region as it is on the device.
@@ -390,5 +596,5 @@ fn parts<'a>(
     cipher: &'a XtsVolumeCipher,
     store: &'a JvckMetadataStore<Arc<World>>,
 ) -> Parts<'a> {
-    Parts { io: world, cipher, store, random: &**world, gate: &**world }
+    Parts { io: world, cipher, store, random: &**world, gate: &**world, meter: &**world }
 }

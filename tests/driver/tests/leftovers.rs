@@ -13,6 +13,7 @@ use vck_ntsim::storage::{Disk, DiskConfig};
 use vck_ntsim::user::{Access, Token};
 use vck_windrv::control::ControlNames;
 use vck_windrv::driver::Product;
+use vck_windrv::engine::ConversionPolicy;
 use vck_windrv::io::VolumeIo;
 use vck_windrv::nt::try_box;
 use vck_windrv::provider::{AdministratorsOnly, AttachContext, DetachContext, IoConfig, VolumeProvider};
@@ -44,7 +45,8 @@ fn open(context: &AttachContext<'_>) -> VckResult<IoConfig> {
     let keys = store.fvek_keys();
     let cipher = try_box(XtsVolumeCipher::new(keys.fvek_key1.expose(), keys.fvek_key2.expose())?)?;
     let (offset_sector, encrypted_offset) = (store.geometry().offset_sector(), store.load_offset());
-    Ok(IoConfig::Encrypted { cipher, offset_sector, encrypted_offset, offset_store: try_box(store)? })
+    let (offset_store, policy) = (try_box(store)?, ConversionPolicy::default());
+    Ok(IoConfig::Encrypted { cipher, offset_sector, encrypted_offset, offset_store, policy })
 }
 
 impl VolumeProvider for Careless {

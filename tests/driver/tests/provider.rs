@@ -12,6 +12,7 @@ use vck_ntsim::storage::DiskConfig;
 use vck_ntsim::user::{Access, Share, Token};
 use vck_windrv::control::ControlNames;
 use vck_windrv::driver::Product;
+use vck_windrv::engine::ConversionPolicy;
 use vck_windrv::nt::try_box;
 use vck_windrv::provider::{AdministratorsOnly, AttachContext, DetachContext, IoConfig, VolumeProvider};
 
@@ -36,6 +37,7 @@ fn open(context: &AttachContext<'_>) -> VckResult<IoConfig> {
         offset_sector: store.geometry().offset_sector(),
         encrypted_offset: store.load_offset(),
         offset_store: try_box(store)?,
+        policy: ConversionPolicy::default(),
     })
 }
 

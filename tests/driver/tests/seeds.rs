@@ -49,6 +49,7 @@ mod wrong {
     use vck_common::{DataSector, SectorSize, VckResult, VolumeCipher, XtsVolumeCipher};
     use vck_windrv::control::ControlNames;
     use vck_windrv::driver::Product;
+    use vck_windrv::engine::ConversionPolicy;
     use vck_windrv::nt::try_box;
     use vck_windrv::provider::{AdministratorsOnly, AttachContext, IoConfig, VolumeProvider};
 
@@ -104,6 +105,7 @@ mod wrong {
                 offset_sector: store.geometry().offset_sector(),
                 encrypted_offset: store.load_offset(),
                 offset_store: try_box(store)?,
+                policy: ConversionPolicy::default(),
             })
         }
     }

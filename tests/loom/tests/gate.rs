@@ -9,7 +9,7 @@ use loom::sync::{Mutex, Notify};
 use loom::thread;
 use vck_common::{DataExtent, DataSector, NtStatus, SectorCount, SectorSize};
 use vck_loom_models::{Modelled, Plain, model};
-use vck_windrv::sync::{RangeGate, Refusal, Wake};
+use vck_windrv::sync::{Access, RangeGate, Refusal, Wake};
 
 /// Sectors of 512 bytes in a bucket of 1 MiB.
 const BUCKET: u64 = 2048;
@@ -82,7 +82,7 @@ impl<const SLOTS: usize> Volume<SLOTS> {
 
     /// One attempt of a request.
     fn try_once(&self, extent: DataExtent) -> Result<(), Refusal> {
-        match self.gate.enter(extent) {
+        match self.gate.enter(extent, Access::Write) {
             Ok(boundary) => {
                 self.look_and_write(extent, boundary);
                 // Nothing may have moved while it was in.
@@ -291,7 +291,7 @@ fn a_boundary_read_before_admission_is_caught() {
         let other = Arc::clone(&volume);
         let thread = thread::spawn(move || {
             let too_early = other.gate.boundary();
-            if other.gate.enter(buckets(0, 1)).is_ok() {
+            if other.gate.enter(buckets(0, 1), Access::Write).is_ok() {
                 other.look_and_write(buckets(0, 1), too_early);
                 other.signal(other.gate.leave(buckets(0, 1)));
             }
@@ -335,7 +335,7 @@ fn a_departure_that_signals_nobody_is_caught() {
         let volume = Volume::<2>::new();
         let other = Arc::clone(&volume);
         let thread = thread::spawn(move || {
-            if other.gate.enter(buckets(0, 1)).is_ok() {
+            if other.gate.enter(buckets(0, 1), Access::Write).is_ok() {
                 let _not_signalled = other.gate.leave(buckets(0, 1));
             }
         });
@@ -352,10 +352,10 @@ fn waiting_while_holding_a_bucket_is_caught() {
         let volume = Volume::<2>::new();
         let other = Arc::clone(&volume);
         let thread = thread::spawn(move || {
-            if other.gate.enter(buckets(0, 1)).is_err() {
+            if other.gate.enter(buckets(0, 1), Access::Write).is_err() {
                 return;
             }
-            match other.gate.enter(buckets(1, 1)) {
+            match other.gate.enter(buckets(1, 1), Access::Write) {
                 Ok(_) => other.signal(other.gate.leave(buckets(0, 2))),
                 Err(refused) => {
                     other.signal(refused.wake);

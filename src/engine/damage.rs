@@ -1,0 +1,140 @@
+//! Sectors that are kept from being read until they are written.
+use alloc::vec::Vec;
+
+use vck_common::journal::{Damage, MAX_DAMAGED};
+use vck_common::{DamagedSector, DataExtent, DataSector, SectorCount, VckError, VckResult};
+
+/// At most [`MAX_DAMAGED`] sectors, ascending, in memory reserved once.
+#[derive(Debug)]
+pub struct DamagedSectors {
+    sectors: Vec<DamagedSector>,
+}
+
+impl DamagedSectors {
+    /// An empty list.
+    ///
+    /// # Errors
+    /// [`VckError::NoMemory`].
+    pub fn new() -> VckResult<Self> {
+        let mut sectors = Vec::new();
+        sectors.try_reserve_exact(MAX_DAMAGED).map_err(|_| VckError::NoMemory)?;
+        Ok(Self { sectors })
+    }
+
+    /// The sectors, ascending.
+    #[must_use]
+    pub fn as_slice(&self) -> &[DamagedSector] {
+        &self.sectors
+    }
+
+    /// Whether `sector` is listed.
+    #[must_use]
+    pub fn contains(&self, sector: DataSector) -> bool {
+        self.sectors.iter().any(|damaged| damaged.sector == sector)
+    }
+
+    /// Whether `sector` is listed as unreadable: its content on the medium is of no known side and stays untouched.
+    #[must_use]
+    pub fn is_unreadable(&self, sector: DataSector) -> bool {
+        self.sectors.iter().any(|damaged| damaged.sector == sector && damaged.damage == Damage::Unreadable)
+    }
+
+    /// Lists a sector once. `false` if the list is full.
+    pub(super) fn add(&mut self, sector: DataSector, damage: Damage) -> bool {
+        if self.contains(sector) {
+            return true;
+        }
+        if self.sectors.len() >= MAX_DAMAGED {
+            return false;
+        }
+        // Within the capacity that was reserved.
+        self.sectors.push(DamagedSector { sector, damage });
+        self.sectors.sort_unstable_by_key(|damaged| damaged.sector);
+        true
+    }
+
+    /// Takes the sectors out for which `keep` is false; whether there were any.
+    pub(super) fn retain(&mut self, keep: impl Fn(DataSector) -> bool) -> bool {
+        let before = self.sectors.len();
+        self.sectors.retain(|damaged| keep(damaged.sector));
+        self.sectors.len() < before
+    }
+
+    /// The parts of `zone` between its unreadable sectors, ascending.
+    pub(super) fn readable_runs(&self, zone: DataExtent) -> Runs<'_> {
+        Runs { rest: zone, holes: &self.sectors }
+    }
+}
+
+/// See [`DamagedSectors::readable_runs`].
+pub(super) struct Runs<'a> {
+    rest: DataExtent,
+    holes: &'a [DamagedSector],
+}
+
+impl Iterator for Runs<'_> {
+    type Item = DataExtent;
+
+    fn next(&mut self) -> Option<DataExtent> {
+        while !self.rest.is_empty() {
+            let unreadable = |damaged: &&DamagedSector| damaged.damage == Damage::Unreadable;
+            let mut holes = self.holes.iter().filter(unreadable);
+            let Some(hole) = holes.find(|damaged| self.rest.contains(damaged.sector)) else {
+                let last = self.rest;
+                self.rest = DataExtent::new(last.first, SectorCount::ZERO);
+                return Some(last);
+            };
+            let (run, from_hole) = self.rest.split_at(hole.sector);
+            let behind = hole.sector.checked_add(SectorCount::new(1))?;
+            self.rest = from_hole.split_at(behind).1;
+            if !run.is_empty() {
+                return Some(run);
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::{assert, assert_eq, vec, vec::Vec};
+
+    use super::*;
+
+    fn extent(first: u64, count: u64) -> DataExtent {
+        DataExtent::new(DataSector::new(first), SectorCount::new(count))
+    }
+
+    fn runs(list: &DamagedSectors) -> Vec<(u64, u64)> {
+        list.readable_runs(extent(10, 10)).map(|run| (run.first.get(), run.count.get())).collect()
+    }
+
+    #[test]
+    fn runs_leave_unreadable_sectors_out_and_nothing_else() {
+        let mut list = DamagedSectors::new().unwrap();
+        assert_eq!(runs(&list), vec![(10, 10)]);
+        for sector in [13, 9, 20] {
+            assert!(list.add(DataSector::new(sector), Damage::Unreadable));
+        }
+        assert!(list.add(DataSector::new(15), Damage::Torn));
+        assert_eq!(runs(&list), vec![(10, 3), (14, 6)]);
+        for sector in [10, 14, 19] {
+            assert!(list.add(DataSector::new(sector), Damage::Unreadable));
+        }
+        assert_eq!(runs(&list), vec![(11, 2), (15, 4)]);
+    }
+
+    #[test]
+    fn the_list_is_full_at_its_limit() {
+        let mut list = DamagedSectors::new().unwrap();
+        for sector in 0..MAX_DAMAGED as u64 {
+            assert!(list.add(DataSector::new(sector), Damage::Torn));
+        }
+        assert!(list.add(DataSector::new(3), Damage::Unreadable), "it is listed already");
+        assert!(!list.add(DataSector::new(1000), Damage::Torn));
+        assert!(list.retain(|sector| sector.get() != 3));
+        assert!(list.add(DataSector::new(1000), Damage::Torn));
+    }
+}

@@ -1,0 +1,142 @@
+//! What an attach does with a step that was interrupted: each sector verified, none guessed.
+use std::vec::Vec;
+use std::{assert, assert_eq};
+
+use vck_common::journal::Damage;
+use vck_common::{DataSector, Lba, SectorSize, VolumeCipher, VolumeState};
+
+use super::world::{FAULT, Fault, Rig, World};
+use crate::engine::{Command, ErrorKind, State, Step};
+
+const SIZE: SectorSize = SectorSize::S512;
+
+/// A volume that stopped in a step over the sectors 10 to 20, with what a power cut left of it. The sectors of the zone for
+/// which `converted` answers true are on the new side.
+fn interrupted(command: Command, converted: impl Fn(u64) -> bool) -> (Rig, Vec<u8>) {
+    let mut rig = Rig::journaled(SIZE, 30, 10);
+    rig.command(Command::StartEncrypt).unwrap();
+    if command == Command::StartDecrypt {
+        rig.run();
+        rig.command(command).unwrap();
+    }
+    // The step over the first zone closes, reads and protects the second one.
+    assert_eq!(rig.step(), Step::Worked);
+    assert!(rig.sweep.holds_zone());
+    let world = World::new(SIZE, rig.world.durable_image());
+    for sector in (10..20).filter(|sector| converted(*sector)) {
+        let mut bytes = rig.plaintext[usize::try_from(sector).unwrap() * 512..][..512].to_vec();
+        if command == Command::StartEncrypt {
+            rig.cipher.encrypt_area(&mut bytes, SIZE, DataSector::new(sector));
+        }
+        world.scribble(lba(&rig, sector), &bytes);
+    }
+    let image = world.image();
+    assert_eq!(rig.examine(image.clone()).unfinished.count.get(), 10);
+    (rig, image)
+}
+
+fn lba(rig: &Rig, sector: u64) -> Lba {
+    rig.geometry.data_to_lba(DataSector::new(sector)).unwrap()
+}
+
+fn after(command: Command) -> u64 {
+    if command == Command::StartEncrypt { 20 } else { 10 }
+}
+
+#[test]
+fn every_mixture_of_sides_is_finished() {
+    for command in [Command::StartEncrypt, Command::StartDecrypt] {
+        for mask in [0_u64, 0x3FF, 0x155, 0x2AA, 1, 0x200, 0x0F0, 0x30C] {
+            let (rig, image) = interrupted(command, |sector| mask >> (sector - 10) & 1 == 1);
+            let again = rig.reboot(image).unwrap();
+            assert_eq!(again.world.published().get(), after(command));
+            assert!(again.sweep.damaged().is_empty());
+            again.check();
+            assert_eq!(again.blocks_say().0.get(), after(command), "the blocks follow at once");
+        }
+    }
+}
+
+#[test]
+fn a_torn_sector_is_fenced_alone_and_healed_by_a_write() {
+    for command in [Command::StartEncrypt, Command::StartDecrypt] {
+        let (rig, image) = interrupted(command, |sector| sector < 15);
+        let world = World::new(SIZE, image);
+        world.scribble(lba(&rig, 13), &[0x99; 512]);
+        let mut again = rig.reboot_on(&world).unwrap();
+        let damaged = again.sweep.damaged()[0];
+        assert_eq!((damaged.sector, damaged.damage), (DataSector::new(13), Damage::Torn));
+        assert_eq!(again.sweep.damaged().len(), 1);
+        again.check();
+        // It stays so: nothing guesses later either.
+        assert_eq!(again.reboot(world.durable_image()).unwrap().sweep.damaged(), [damaged]);
+        again.command(Command::Resume).unwrap();
+        again.run();
+        assert_eq!(again.sweep.damaged(), [damaged], "the conversion went on over it");
+        again.user_write(DataSector::new(13), 0x42);
+        assert_eq!(again.step(), Step::Idle);
+        assert!(again.sweep.damaged().is_empty());
+        again.check();
+        again.flush();
+        again.check_durable();
+    }
+}
+
+#[test]
+fn a_sector_that_cannot_be_read_is_listed_and_left_alone() {
+    let (rig, image) = interrupted(Command::StartEncrypt, |sector| sector == 11);
+    let world = World::new(SIZE, image.clone());
+    world.set_fault(Fault::ReadOf(lba(&rig, 17)));
+    let again = rig.reboot_on(&world).unwrap();
+    let damaged = again.sweep.damaged()[0];
+    assert_eq!((damaged.sector, damaged.damage), (DataSector::new(17), Damage::Unreadable));
+    again.check();
+    let at = usize::try_from(lba(&rig, 17).get()).unwrap() * 512;
+    assert_eq!(world.image()[at..at + 512], image[at..at + 512], "its content was not touched");
+}
+
+/// A sector that takes no write is on the old side still: so the whole zone goes back there.
+#[test]
+fn a_zone_that_cannot_be_finished_is_undone() {
+    for command in [Command::StartEncrypt, Command::StartDecrypt] {
+        let (rig, image) = interrupted(command, |sector| sector < 15);
+        let world = World::new(SIZE, image);
+        world.set_fault(Fault::WriteOf(lba(&rig, 18)));
+        let again = rig.reboot_on(&world).unwrap();
+        let progress = again.sweep.snapshot();
+        assert_eq!((progress.state, progress.boundary.get()), (State::Faulted, 30 - after(command)));
+        let error = progress.error.unwrap();
+        assert_eq!((error.kind, error.status), (ErrorKind::Write, FAULT));
+        again.check();
+        again.check_durable();
+    }
+}
+
+/// A passing error is no reason to refuse a volume or to give up a sector.
+#[test]
+fn one_failing_call_is_overcome() {
+    let (rig, image) = interrupted(Command::StartEncrypt, |sector| sector % 3 == 0);
+    for call in 0..40 {
+        let world = World::new(SIZE, image.clone());
+        let store_calls = 12;
+        world.set_fault(Fault::Calls { from: store_calls + call, to: store_calls + call + 1 });
+        let Ok(again) = rig.reboot_on(&world) else { continue };
+        assert!(again.sweep.damaged().is_empty());
+        again.check();
+        again.check_durable();
+    }
+}
+
+/// The blocks say something else than the record after a cut between the two; the record counts and the blocks follow.
+#[test]
+fn blocks_that_lag_behind_follow_after_the_attach() {
+    let mut rig = Rig::journaled(SIZE, 30, 10);
+    rig.command(Command::StartEncrypt).unwrap();
+    rig.command(Command::StartDecrypt).unwrap();
+    rig.world.take_log();
+    let image = rig.world.durable_image();
+    let mut again = rig.reboot(image).unwrap();
+    assert!(again.world.take_log().is_empty(), "an attach with nothing to finish writes nothing");
+    assert_eq!(again.step(), Step::Idle);
+    assert_eq!(again.blocks_say().1, VolumeState::Decrypt);
+}
