@@ -6,6 +6,7 @@
 //!
 //! # Ordering, seen from the journal
 //! ```text
+//! open; restate; flush                               the found entry may be acted on
 //! write {B, Z, digests}; flush; it_is_durable        protect: Z may be overwritten now
 //! write {B', Z', digests'; upcoming}; flush; it_is_durable    commit: only now may the blocks of `upcoming` be written
 //! blocks of `upcoming`; flush; blocks_are_durable
@@ -15,7 +16,7 @@
 //! * Of the entries on disk the newest complete one counts. Writing never touches the place of the newest durable one.
 //! * Between a `write` and its `it_is_durable` a loss of power may show the old entry or the new one: the caller sees to
 //!   it that both are true.
-//! * Every method but [`ConversionJournal::open`] runs while a part of the volume is closed: no allocation, no blocking but
+//! * Every method but [`ConversionJournal::open`] and [`ConversionJournal::restate`] runs while a part of the volume is closed: no allocation, no blocking but
 //!   for the transfers themselves, nothing pageable.
 
 use crate::{DataExtent, DataSector, Lba, NtStatus, SealedUpdate, SectorCount, SectorIo, VckResult, VolumeState};
@@ -111,6 +112,32 @@ pub trait ConversionJournal: Send {
     /// [`VckError::Conflict`](crate::VckError::Conflict) if the blocks were changed by another implementation while a zone
     /// was under way; the device's error if no replica could be read.
     fn open(&mut self, io: &dyn SectorIo) -> VckResult<Found<'_>>;
+
+    /// Writes the entry that [`ConversionJournal::open`] found, as it is, into every replica that does not hold it; it becomes
+    /// durable with the caller's next flush. To be done before anything is done on the word of the entry: a loss of power may
+    /// have left it in one replica alone, and if that one cannot be read next time, an older entry would be believed.
+    /// Every replica is tried. `PASSIVE_LEVEL`.
+    ///
+    /// # Errors
+    /// The first write error; [`VckError::WrongState`](crate::VckError::WrongState) if no entry was found or something was
+    /// covered or written since.
+    fn restate(&mut self, io: &dyn SectorIo) -> VckResult<()> {
+        let _ = io;
+        Ok(())
+    }
+
+    /// Remembers what a sector held when it was found torn, for the next [`ConversionJournal::write`] that lists it as damaged,
+    /// and those after it as long as they list it.
+    fn note_torn(&mut self, sector: DataSector, bytes: &[u8]) {
+        let _ = (sector, bytes);
+    }
+
+    /// Whether a sector of the opened entry's damaged ones held something else when it was found torn. Then it was written since
+    /// and is whole; the entry that leaves it out did not become durable. `false` if it is not known what it held.
+    fn was_written_since(&self, sector: DataSector, bytes: &[u8]) -> bool {
+        let _ = (sector, bytes);
+        false
+    }
 
     /// Computes the digests of the ciphertext side of `zone` for the next [`ConversionJournal::write`]. `ciphertext` is
     /// `zone.count` whole sectors; a zone longer than [`ConversionJournal::longest_zone`] is refused.

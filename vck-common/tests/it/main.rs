@@ -13,6 +13,7 @@ mod preparing;
 mod record;
 mod record_document;
 mod record_hostile;
+mod record_recovery;
 mod record_salts;
 mod record_vectors;
 mod secrets;

@@ -80,7 +80,7 @@ pub(crate) fn write(
 /// Where a slot begins, by the words of the format document.
 pub(crate) fn slot_lba(geometry: &Geometry, replica: usize, slot: u64) -> u64 {
     let unit = (4096 / geometry.sector_size().u64()).max(1);
-    let most = 132_096_u64.div_ceil(unit * geometry.sector_size().u64());
+    let most = 132_608_u64.div_ceil(unit * geometry.sector_size().u64());
     let slot_sectors = ((geometry.replica_sectors().get() / unit - 1) / 2).min(most) * unit;
     let base = geometry.vendor_base_lba(replica).unwrap().get();
     let is_header = replica < usize::from(geometry.header_count());
@@ -166,7 +166,7 @@ fn slots_alternate_once_a_record_is_durable_and_not_before() {
             let io = new_volume(size, &options(headers, footers));
             let geometry = *store(&io).geometry();
             let mut journal = opened(&io);
-            let used = (1024 / size.u64()).max(1);
+            let used = (1536 / size.u64()).max(1);
             let in_every_replica = |slot| {
                 (0..geometry.replica_count()).map(|at| (slot_lba(&geometry, at, slot), used)).collect::<Vec<_>>()
             };
@@ -217,7 +217,7 @@ fn every_replica_is_written_though_one_fails() {
 #[test]
 fn only_the_used_sectors_are_written() {
     for (size, digests, sectors) in
-        [(512, 0, 2), (512, 1, 3), (512, 64, 3), (512, 65, 4), (4096, 0, 1), (4096, 384, 1), (4096, 385, 2)]
+        [(512, 0, 3), (512, 1, 4), (512, 64, 4), (512, 65, 5), (4096, 0, 1), (4096, 320, 1), (4096, 321, 2)]
     {
         let size = SectorSize::new(size).unwrap();
         let io = new_volume(size, &options(0, 1));
@@ -246,13 +246,13 @@ fn the_newest_record_of_any_replica_counts() {
             for slot in 0..2 {
                 let lba = slot_lba(&geometry, replica, slot);
                 let at = usize::try_from(lba).unwrap() * 512;
-                assert!(io.place(Lba::new(lba), &before[at..at + 1024]));
+                assert!(io.place(Lba::new(lba), &before[at..at + 1536]));
             }
         }
         assert_eq!(journal(&io).open(&io), Ok(Found::Entry(numbered(2))), "replica {survivor}");
         for replica in (0..3).filter(|&replica| replica != survivor) {
-            assert!(io.place(Lba::new(slot_lba(&geometry, replica, 0)), &[0; 1024]));
-            assert!(io.place(Lba::new(slot_lba(&geometry, replica, 1)), &[0xff; 1024]));
+            assert!(io.place(Lba::new(slot_lba(&geometry, replica, 0)), &[0; 1536]));
+            assert!(io.place(Lba::new(slot_lba(&geometry, replica, 1)), &[0xff; 1536]));
         }
         assert_eq!(journal(&io).open(&io), Ok(Found::Entry(numbered(2))), "replica {survivor}");
         assert!(io.place(Lba::new(0), &after));
@@ -312,17 +312,17 @@ fn what_does_not_fit_is_refused() {
 fn the_capacity_follows_the_vendor_area() {
     // Bytes of a region, bytes of a sector, sectors of the longest zone; 0 if two slots do not fit.
     for (region, size, longest) in [
-        (131_072, 512, 7552),
-        (131_072, 4096, 7552),
-        (131_072, 16384, 6016),
+        (131_072, 512, 7488),
+        (131_072, 4096, 7488),
+        (131_072, 16384, 5952),
         (131_072, 65536, 0),
-        (262_144, 512, 15744),
+        (262_144, 512, 15680),
         (1 << 20, 512, 16384),
         (1 << 20, 4096, 16384),
-        (12288, 512, 384),
+        (12288, 512, 320),
         (8192, 512, 0),
         (8192, 4096, 0),
-        (12288, 4096, 384),
+        (12288, 4096, 320),
     ] {
         let size = SectorSize::new(size).unwrap();
         let total = SectorCount::new(u64::from(region) * 2 / size.u64() + longest + 16);

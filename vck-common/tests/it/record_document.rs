@@ -63,14 +63,14 @@ fn the_fields_are_where_the_document_says() {
     let code = fields(&source);
     assert!(code.len() > 20, "the layout was not found");
     let rows = table(&file("../docs/on-disk-format.md"), "record");
-    assert_eq!(differences(&rows, 1024, code.clone()), [""; 0]);
+    assert_eq!(differences(&rows, 1536, code.clone()), [""; 0]);
     // A wrong table is found.
     let mut moved = rows.clone();
     moved[5][0] = "17".to_owned();
-    assert_eq!(differences(&moved, 1024, code.clone()).len(), 3);
-    assert_eq!(differences(&rows[1..], 1024, code.clone()).len(), 2);
-    assert_eq!(differences(&rows, 1025, code).len(), 1);
-    for constant in ["DIGESTS: usize = 1024", "MAX_SALTS: usize = 15", "MAX_DIGESTS: usize = 16384", "*b\"VCKRECRD\""] {
+    assert_eq!(differences(&moved, 1536, code.clone()).len(), 3);
+    assert_eq!(differences(&rows[1..], 1536, code.clone()).len(), 2);
+    assert_eq!(differences(&rows, 1537, code).len(), 1);
+    for constant in ["DIGESTS: usize = 1536", "MAX_SALTS: usize = 15", "MAX_DIGESTS: usize = 16384", "*b\"VCKRECRD\""] {
         assert!(source.contains(constant), "{constant}");
     }
 }
@@ -136,7 +136,7 @@ fn the_example_is_the_first_vector() {
 fn the_digests_of_block_and_places_cover_what_the_document_says() {
     let (io, geometry) = volume_with(SectorSize::S512, 131_072, 8192);
     write(&mut *opened(&io), &io, &numbered(0), None);
-    let record = bytes_at(&io, 8, 1024);
+    let record = bytes_at(&io, 8, 1536);
     let mut block = bytes_at(&io, 0, 512);
     assert!(block[26..32].iter().chain(&block[224..304]).chain(&block[496..508]).all(|&byte| byte == 0), "reserved");
     block[48..304].fill(0);

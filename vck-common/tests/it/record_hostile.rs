@@ -26,7 +26,7 @@ fn two_records() -> (MemoryIo, [u64; 2], usize) {
     let area = zone(4, 70);
     writer.cover(area, &ciphertext(area, SIZE)).unwrap();
     write(&mut *writer, &io, &running(2, area), None);
-    (io, [slot_lba(&geometry, 0, 0), slot_lba(&geometry, 0, 1)], 1024 + 1024)
+    (io, [slot_lba(&geometry, 0, 0), slot_lba(&geometry, 0, 1)], 1536 + 1024)
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn every_torn_write_shows_the_record_before() {
         assert_eq!(reader.open(&io), Ok(Found::Entry(expected)), "{survived:b}");
         whole += u32::from(torn == after);
     }
-    assert_eq!(whole, 2, "one sector is the same in both");
+    assert_eq!(whole, 4, "two sectors are the same in both");
     // Torn inside a sector.
     for cut in (0..used).step_by(16) {
         let torn = [&after[..cut], &before[cut..]].concat();
@@ -160,7 +160,7 @@ fn a_record_of_another_volume_is_not_ours() {
     let io = new_volume(SIZE, &options(0, 1));
     write(&mut *opened(&io), &io, &numbered(1), None);
     let geometry = *store(&io).geometry();
-    let record = bytes_at(&io, slot_lba(&geometry, 0, 0), 1024);
+    let record = bytes_at(&io, slot_lba(&geometry, 0, 0), 1536);
     let other = volume(SIZE, geometry.volume_sectors().get());
     let secrets = JvckSecrets::copy_from(&[1; 32], &[2; 32]);
     JvckMetadataStore::create(&other, VMK, &options(0, 1), secrets, [8; 16], default_codec(), &CountingRandom::new())

@@ -78,6 +78,11 @@ fn entry_of<'a>(entry: &Value, damaged: &'a [DamagedSector]) -> Entry<'a> {
     }
 }
 
+/// What a torn sector held.
+fn held(sector: DataSector, size: usize) -> Vec<u8> {
+    vec![u8::try_from(sector.get() % 256).unwrap(); size]
+}
+
 /// Byte `i` is `(7 i + i / 512) mod 256`.
 fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|at| u8::try_from((7 * at + at / 512) % 256).unwrap()).collect()
@@ -98,6 +103,9 @@ fn both_implementations_write_the_same_records() {
         }
         let ciphertext = pattern(usize::try_from(entry.zone.count.get()).unwrap() * io.sector_size().usize());
         journal.cover(entry.zone, &ciphertext).unwrap();
+        for torn in damaged.iter().filter(|damaged| damaged.damage == Damage::Torn) {
+            journal.note_torn(torn.sector, &held(torn.sector, io.sector_size().usize()));
+        }
         let mut upcoming = SealedUpdate::new();
         let upcoming = case["upcoming"].is_string().then(|| {
             upcoming.set_identity(array(case, "upcoming"));
@@ -126,6 +134,12 @@ fn records_of_the_other_implementation_are_read() {
             let ciphertext = pattern(usize::try_from(entry.zone.count.get()).unwrap() * size);
             for (sector, bytes) in (entry.zone.first.get()..).zip(ciphertext.chunks_exact(size)) {
                 assert!(journal.matches(DataSector::new(sector), bytes));
+            }
+            for damaged in &damaged {
+                let (sector, mut bytes) = (damaged.sector, held(damaged.sector, size));
+                assert!(!journal.was_written_since(sector, &bytes));
+                bytes[size - 1] ^= 1;
+                assert_eq!(journal.was_written_since(sector, &bytes), damaged.damage == Damage::Torn);
             }
         }
     }

@@ -74,7 +74,7 @@ def slot_lbas(v, slot):
     """Where the slot begins in each replica, and how many sectors it has."""
     rs = v["metadata_size"] // v["sector_size"]
     unit = max(1, 4096 // v["sector_size"])
-    most = -(-(1024 + 8 * 16384) // (unit * v["sector_size"]))
+    most = -(-(1536 + 8 * 16384) // (unit * v["sector_size"]))
     count = min((rs // unit - 1) // 2, most) * unit
     start = v["volume_sectors"] - v["footers"] * rs
     first = [i * rs + unit for i in range(v["headers"])] + [start + j * rs for j in range(v["footers"])]
@@ -94,9 +94,10 @@ def seal(record):
 
 
 def record(v):
+    # A torn sector held bytes of its own number, modulo 256.
     entry, size = v["entry"], v["sector_size"]
     first, count = entry["zone"]
-    out = bytearray(1024)
+    out = bytearray(1536)
     activity = ["idle", "running", "paused", "faulted"].index(entry["activity"])
     direction = ["encrypt", "decrypt"].index(entry["direction"])
     struct.pack_into("<8sHBBI16s", out, 0, b"VCKRECRD", 1, activity, direction, size, VOLUME_ID)
@@ -113,7 +114,8 @@ def record(v):
     for at, salt in enumerate(salts):
         out[176 + 16 * at:192 + 16 * at] = salt
     for at, (sector, damage) in enumerate(entry["damaged"]):
-        struct.pack_into("<Q", out, 512 + 8 * at, sector | ["torn", "unreadable"].index(damage) << 63)
+        held = digest(sector, bytes([sector % 256]) * size) if damage == "torn" else 0
+        struct.pack_into("<QQ", out, 512 + 16 * at, sector | ["torn", "unreadable"].index(damage) << 63, held)
     data = ciphertext(count, size)
     for at in range(count):
         out += struct.pack("<Q", digest(first + at, data[at * size:(at + 1) * size]))
@@ -161,7 +163,7 @@ ALTERED = [
     ("a boundary behind the data", [(40, struct.pack("<Q", 1537))], "bad block"),
     ("a zone that leaves the data", [(48, struct.pack("<Q", 1532))], "bad block"),
     ("a zone whose end overflows", [(48, b"\xff" * 8)], "bad block"),
-    ("a zone longer than the slot", [(56, struct.pack("<Q", 7553))], "nothing"),
+    ("a zone longer than the slot", [(56, struct.pack("<Q", 7489))], "nothing"),
     ("a zone whose bytes overflow", [(56, struct.pack("<Q", 1 << 61))], "nothing"),
     ("a zone of 2^64 - 1", [(56, b"\xff" * 8)], "nothing"),
     ("another volume size", [(64, struct.pack("<Q", 2049))], "conflict"),
@@ -180,7 +182,7 @@ ALTERED = [
     ("another block header", [(128, b"\0")], "bad block"),
     ("the first reserved byte", [(416, b"\1")], "bad block"),
     ("the last reserved byte", [(479, b"\1")], "bad block"),
-    ("bytes behind the last digest", [(1064, b"\1")], "entry"),
+    ("bytes behind the last digest", [(1576, b"\1")], "entry"),
 ]
 
 

@@ -12,6 +12,7 @@ use super::{
         self, DAMAGED_SIZE, DAMAGED_UNREADABLE, DIGEST_SIZE, DIGESTS, MAGIC_BYTES, MAX_SALTS, RECORD_VERSION, Slots,
     },
     salts::{Salt, SaltSet},
+    torn::TornSectors,
 };
 use crate::{
     Activity, DamagedSector, DataExtent, DataSector, Geometry, Lba, NtStatus, Secret, SectorCount, SectorSize,
@@ -55,6 +56,7 @@ pub(super) struct Contents<'a> {
     pub(super) entry: &'a Entry<'a>,
     pub(super) salts: &'a SaltSet,
     pub(super) upcoming: Option<Salt>,
+    pub(super) torn: &'a TornSectors,
 }
 
 /// What an authentic record says.
@@ -138,7 +140,9 @@ pub(super) fn encode(contents: &Contents<'_>, binding: &Binding, slot: &mut [u8]
     let (places, _) = slot.get_mut(layout::DAMAGED).ok_or(TOO_SHORT)?.as_chunks_mut::<DAMAGED_SIZE>();
     for (place, damaged) in places.iter_mut().zip(entry.damaged) {
         let why = if damaged.damage == Damage::Unreadable { DAMAGED_UNREADABLE } else { 0 };
-        *place = (damaged.sector.get() | why).to_le_bytes();
+        let held = contents.torn.held(damaged.sector).unwrap_or(0);
+        put(place, 0..8, &(damaged.sector.get() | why).to_le_bytes())?;
+        put(place, 8..16, &held.to_le_bytes())?;
     }
     Ok(())
 }
@@ -155,12 +159,17 @@ pub(super) fn authentic(key: &Secret<32>, used: &[u8]) -> VckResult<bool> {
     Ok(mac(key, used)?.verify(tag.into()).is_ok())
 }
 
-/// Reads an authentic record. The damaged sectors go into `damaged`.
+/// Reads an authentic record. The damaged sectors go into `damaged`, what they held into `torn`.
 ///
 /// # Errors
 /// [`VckError::Conflict`] if the volume has another size than when it was written; [`VckError::BadBlock`] if the plaintext
 /// header of the metadata is another, or if a value violates its limit.
-pub(super) fn decode(slot: &[u8], binding: &Binding, damaged: &mut [DamagedSector; MAX_DAMAGED]) -> VckResult<Decoded> {
+pub(super) fn decode(
+    slot: &[u8],
+    binding: &Binding,
+    damaged: &mut [DamagedSector; MAX_DAMAGED],
+    torn: &mut TornSectors,
+) -> VckResult<Decoded> {
     let geometry = &binding.geometry;
     if word(slot, layout::VOLUME_SECTORS)? != geometry.volume_sectors().get()
         || field(slot, layout::REPLICAS)? != &binding.replicas
@@ -195,7 +204,7 @@ pub(super) fn decode(slot: &[u8], binding: &Binding, damaged: &mut [DamagedSecto
         boundary,
         zone,
         error: decode_error(slot)?,
-        damaged: decode_damaged(slot, data, damaged)?,
+        damaged: decode_damaged(slot, data, damaged, torn)?,
         salts,
         upcoming,
     })
@@ -235,17 +244,23 @@ fn decode_error(slot: &[u8]) -> VckResult<Option<JournalError>> {
     }))
 }
 
-fn decode_damaged(slot: &[u8], data_sectors: u64, out: &mut [DamagedSector; MAX_DAMAGED]) -> VckResult<usize> {
+fn decode_damaged(
+    slot: &[u8],
+    data_sectors: u64,
+    out: &mut [DamagedSector; MAX_DAMAGED],
+    torn: &mut TornSectors,
+) -> VckResult<usize> {
     let count = usize::from(u16::from_le_bytes(*field(slot, layout::DAMAGED_COUNT)?));
     let (stored, _) = slot.get(layout::DAMAGED).ok_or(TOO_SHORT)?.as_chunks::<DAMAGED_SIZE>();
     for (stored, out) in stored.get(..count).ok_or(CONTRADICTION)?.iter().zip(out) {
-        let value = u64::from_le_bytes(*stored);
+        let value = word(stored, 0..8)?;
         let sector = DataSector::new(value & !DAMAGED_UNREADABLE);
         if sector.get() >= data_sectors {
             return Err(CONTRADICTION);
         }
         let damage = if value & DAMAGED_UNREADABLE == 0 { Damage::Torn } else { Damage::Unreadable };
         *out = DamagedSector { sector, damage };
+        torn.note(sector, word(stored, 8..16)?);
     }
     Ok(count)
 }

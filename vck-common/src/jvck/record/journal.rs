@@ -20,7 +20,8 @@ use super::{
     digest::DigestKey,
     layout::{DIGEST_SIZE, DIGESTS, Slot, Slots},
     salts::{Salt, SaltSet},
-    search::{Outcome, Search, place},
+    search::{Newest, Outcome, Search, place},
+    torn::TornSectors,
 };
 use crate::{
     DamagedSector, DataExtent, DataSector, Durability, Geometry, SealedUpdate, Secret, SectorCount, SectorIo, VckError,
@@ -88,6 +89,9 @@ struct Journal {
     /// The zone whose digests are in the buffer.
     covered: DataExtent,
     damaged: [DamagedSector; MAX_DAMAGED],
+    torn: TornSectors,
+    /// The record that was read, while the buffer still holds it.
+    found: Option<Newest>,
     /// The record to be written, or the one that was read. The digests stay in their place, also when an entry without a zone
     /// is written: what follows the last digest of a record is leftover, authenticated and not interpreted.
     slot: Vec<u8>,
@@ -121,6 +125,8 @@ pub(in crate::jvck) fn new_journal(
         unsettled: true,
         covered: DataExtent::default(),
         damaged: [nothing; MAX_DAMAGED],
+        torn: TornSectors::new(),
+        found: None,
         slot,
     });
     let place: Box<[Journal; 1]> = place.into_boxed_slice().try_into().map_err(|_| VckError::NoMemory)?;
@@ -137,6 +143,7 @@ impl Journal {
         self.phase = Phase::Refused;
         self.covered = DataExtent::default();
         (self.written, self.durable, self.upcoming, self.unsettled) = (None, None, None, true);
+        (self.torn, self.found) = (TornSectors::new(), None);
         let Some(slots) = self.slots else { return Ok(Found::Unavailable) };
         let mut search = Search::new(io, &self.mac, &self.binding, slots, &mut self.slot)?;
         let claimed = search.run()?;
@@ -154,9 +161,10 @@ impl Journal {
             self.phase = Phase::Ready;
             return Ok(Found::Nothing);
         };
-        let decoded = codec::decode(&self.slot, &self.binding, &mut self.damaged)?;
+        let decoded = codec::decode(&self.slot, &self.binding, &mut self.damaged, &mut self.torn)?;
         self.generation = decoded.generation.checked_add(if unread { JUMP } else { 0 }).ok_or(WORN)?;
-        self.durable = Some(newest);
+        self.durable = Some(newest.slot);
+        self.found = Some(newest);
         self.settle(&decoded)
     }
 
@@ -184,14 +192,42 @@ impl Journal {
         Ok(if overtaken { Found::Overtaken(entry) } else { Found::Entry(entry) })
     }
 
+    fn restate(&mut self, io: &dyn SectorIo) -> VckResult<()> {
+        let (Phase::Ready, Some(slots), Some(found)) = (self.phase, self.slots, &mut self.found) else {
+            return Err(VckError::WrongState("there is no entry as it was found"));
+        };
+        let record = self.slot.get(..found.used).ok_or(OUTSIDE)?;
+        let mut outcome = Ok(());
+        for index in 0..self.binding.geometry.replica_count() {
+            if found.holders.contains(index) {
+                continue;
+            }
+            let written = place(&self.binding.geometry, &slots, index, found.slot, record.len())
+                .and_then(|lba| io.write_sectors(lba, record, Durability::AtNextFlush));
+            match written {
+                Ok(()) => found.holders.insert(index),
+                Err(_) => outcome = outcome.and(written),
+            }
+        }
+        outcome
+    }
+
+    fn note_torn(&mut self, sector: DataSector, bytes: &[u8]) {
+        self.torn.note(sector, self.digests.digest(sector, bytes));
+    }
+
+    fn was_written_since(&self, sector: DataSector, bytes: &[u8]) -> bool {
+        self.torn.held(sector).is_some_and(|held| held != self.digests.digest(sector, bytes))
+    }
+
     fn cover(&mut self, zone: DataExtent, ciphertext: &[u8]) -> VckResult<()> {
         let size = self.binding.geometry.sector_size();
         let whole = size.bytes_of(zone.count).and_then(|bytes| usize::try_from(bytes.get()).ok());
         if zone.count > self.longest_zone() || zone.end().is_none() || whole != Some(ciphertext.len()) {
             return Err(VckError::InvalidData("the zone is too long for the record, or its bytes are not all there"));
         }
-        // The old digests are gone from here on, whatever happens.
-        self.covered = DataExtent::default();
+        // What was read and the old digests are gone from here on, whatever happens.
+        (self.covered, self.found) = (DataExtent::default(), None);
         let (places, _) = self.slot.get_mut(DIGESTS..).unwrap_or_default().as_chunks_mut::<DIGEST_SIZE>();
         let sectors = ciphertext.chunks_exact(size.usize()).zip(zone.first.get()..);
         for (place, (bytes, sector)) in places.iter_mut().zip(sectors) {
@@ -224,9 +260,11 @@ impl Journal {
                 Err(error) => return Err(error),
             }
         }
-        self.written = None;
+        (self.written, self.found) = (None, None);
+        self.torn.keep(entry.damaged);
         self.generation = self.generation.checked_add(1).ok_or(WORN)?;
-        let contents = Contents { generation: self.generation, entry, salts: &self.blocks.salts, upcoming };
+        let contents =
+            Contents { generation: self.generation, entry, salts: &self.blocks.salts, upcoming, torn: &self.torn };
         codec::encode(&contents, &self.binding, &mut self.slot)?;
         let size = self.binding.geometry.sector_size();
         let digests = usize::try_from(entry.zone.count.get()).map_err(|_| OUTSIDE)?;
@@ -303,6 +341,21 @@ impl ConversionJournal for [Journal; 1] {
     fn open(&mut self, io: &dyn SectorIo) -> VckResult<Found<'_>> {
         let [journal] = self;
         journal.open(io)
+    }
+
+    fn restate(&mut self, io: &dyn SectorIo) -> VckResult<()> {
+        let [journal] = self;
+        journal.restate(io)
+    }
+
+    fn note_torn(&mut self, sector: DataSector, bytes: &[u8]) {
+        let [journal] = self;
+        journal.note_torn(sector, bytes);
+    }
+
+    fn was_written_since(&self, sector: DataSector, bytes: &[u8]) -> bool {
+        let [journal] = self;
+        journal.was_written_since(sector, bytes)
     }
 
     fn cover(&mut self, zone: DataExtent, ciphertext: &[u8]) -> VckResult<()> {

@@ -1,7 +1,7 @@
 //! Byte layout of a conversion record, and where its two slots lie. Little-endian throughout.
 //!
 //! ```text
-//! slot   | header 512 | damaged sectors 512 | digests, 8 bytes per sector of the zone ... zeros to a whole sector |
+//! slot   | header 512 | damaged sectors 1024 | digests, 8 bytes per sector of the zone ... zeros to a whole sector |
 //! header replica  | block | ..4 KiB | slot 0 | slot 1 | ...            footer replica  | slot 0 | slot 1 | ... | block |
 //! ```
 //! Slots begin and end on multiples of 4096 bytes from the start of the replica region, so that on a device with larger
@@ -50,14 +50,14 @@ pub(super) const UPCOMING: Range<usize> = 160..176;
 pub(super) const SALTS: Range<usize> = 176..416;
 pub(super) const RESERVED: Range<usize> = 416..480;
 pub(super) const MAC: Range<usize> = 480..512;
-pub(super) const DAMAGED: Range<usize> = 512..1024;
+pub(super) const DAMAGED: Range<usize> = 512..1536;
 /// Where the digests begin.
-pub(super) const DIGESTS: usize = 1024;
+pub(super) const DIGESTS: usize = 1536;
 
 /// Bytes of one digest.
 pub(super) const DIGEST_SIZE: usize = 8;
-/// Bytes of one damaged sector: its number, and in the top bit why.
-pub(super) const DAMAGED_SIZE: usize = 8;
+/// Bytes of one damaged sector: its number, and in the top bit why; the digest of what it held, or 0.
+pub(super) const DAMAGED_SIZE: usize = 16;
 /// Set for a sector that could not be read, clear for a torn one.
 pub(super) const DAMAGED_UNREADABLE: u64 = 1 << 63;
 

@@ -5,6 +5,7 @@
 //!    |- search   the newest authentic record of all replicas
 //!    |- codec    the bytes of a record, sealing and checking them
 //!    |- salts    the metadata blocks that may be on disk
+//!    |- torn     what torn sectors held when they were found
 //!    |- digest   one keyed 64-bit digest per sector
 //!    '- layout   offsets, sizes, the places of the two slots
 //! ```
@@ -20,6 +21,7 @@ mod journal;
 mod layout;
 mod salts;
 mod search;
+mod torn;
 
 pub(super) use digest::DIGEST_KEY_SIZE;
 pub(super) use journal::{Blocks, new_journal};

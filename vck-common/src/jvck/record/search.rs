@@ -11,8 +11,13 @@ use super::{
     codec::{self, Binding},
     layout::{Slot, Slots},
 };
-use crate::{Geometry, Lba, Secret, SectorIo, VckError, VckResult, jvck::probe::sector_buffer};
+use crate::{
+    Geometry, Lba, Secret, SectorIo, VckError, VckResult,
+    jvck::{ReplicaSet, probe::sector_buffer},
+};
 
+/// How often a read is tried.
+const ATTEMPTS: u32 = 3;
 const OUTSIDE: VckError = VckError::ValidationFailed("the slot lies outside the vendor area");
 
 /// Where a slot of replica `index` begins; `len` bytes from there are vendor data.
@@ -21,15 +26,20 @@ pub(super) fn place(geometry: &Geometry, slots: &Slots, index: usize, slot: Slot
     geometry.vendor_lba(index, start, geometry.sector_size().sectors_of_buffer(len)?)
 }
 
-struct Newest {
+/// The newest authentic record.
+pub(super) struct Newest {
     generation: u64,
-    slot: Slot,
+    pub(super) slot: Slot,
+    /// Bytes of the record, whole sectors.
+    pub(super) used: usize,
+    /// The replicas that hold it.
+    pub(super) holders: ReplicaSet,
 }
 
 /// What a search found.
 pub(super) struct Outcome {
-    /// The slot of the newest authentic record.
-    pub(super) newest: Option<Slot>,
+    /// The newest authentic record.
+    pub(super) newest: Option<Newest>,
     /// A slot of some replica could not be read.
     pub(super) unread: bool,
 }
@@ -61,7 +71,7 @@ impl<'a> Search<'a> {
     }
 
     pub(super) fn outcome(self) -> Outcome {
-        Outcome { newest: self.newest.map(|newest| newest.slot), unread: self.unread }
+        Outcome { newest: self.newest, unread: self.unread }
     }
 
     /// Looks everywhere. Answers whether both slots of a replica claim to be records of this volume: before the second slot is
@@ -100,24 +110,40 @@ impl<'a> Search<'a> {
         let geometry = &self.binding.geometry;
         let start = codec::used_bytes(0, geometry.sector_size()).ok_or(OUTSIDE)?;
         let lba = place(geometry, &self.slots, index, slot, start)?;
-        self.io.read_sectors(lba, self.scratch.get_mut(..start).ok_or(OUTSIDE)?)?;
+        let head = self.scratch.get_mut(..start).ok_or(OUTSIDE)?;
+        tried(|| self.io.read_sectors(lba, head))?;
         if !codec::is_ours(&self.scratch, self.binding) {
             return Ok(false);
         }
         let Some(claim) = codec::claim(&self.scratch, self.binding, &self.slots) else { return Ok(true) };
-        if self.newest.as_ref().is_some_and(|newest| newest.generation >= claim.generation) {
+        let newest = self.newest.as_ref().map_or(0, |newest| newest.generation);
+        if claim.generation < newest {
             return Ok(true);
         }
         let used = self.scratch.get_mut(..claim.used).ok_or(OUTSIDE)?;
         let rest = used.get_mut(start..).ok_or(OUTSIDE)?;
         if !rest.is_empty() {
             let behind = geometry.sector_size().sectors_of_buffer(start)?;
-            self.io.read_sectors(lba.checked_add(behind).ok_or(OUTSIDE)?, rest)?;
+            tried(|| self.io.read_sectors(lba.checked_add(behind).ok_or(OUTSIDE)?, rest))?;
+        }
+        if let Some(newest) = self.newest.as_mut().filter(|newest| newest.generation == claim.generation) {
+            let same = newest.slot == slot && self.record.get(..newest.used) == Some(used);
+            if same {
+                newest.holders.insert(index);
+            }
+            return Ok(true);
         }
         if codec::authentic(self.mac, used)? {
-            self.newest = Some(Newest { generation: claim.generation, slot });
+            let mut holders = ReplicaSet::default();
+            holders.insert(index);
+            self.newest = Some(Newest { generation: claim.generation, slot, used: claim.used, holders });
             mem::swap(&mut self.scratch, self.record);
         }
         Ok(true)
     }
+}
+
+/// Reads again what fails: a passing error must not make the newest record look lost.
+fn tried(mut read: impl FnMut() -> VckResult<()>) -> VckResult<()> {
+    (1..ATTEMPTS).find_map(|_| read().ok()).map_or_else(read, Ok)
 }
