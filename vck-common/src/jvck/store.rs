@@ -151,7 +151,8 @@ impl<S: SectorIo, C: MetadataCodec> JvckMetadataStore<S, C> {
         &self.header.vendor_reserved
     }
 
-    /// Changes the vendor's plaintext bytes in memory; the next sealed update carries them to every replica.
+    /// Changes the vendor's plaintext bytes in memory; the next sealed update carries them to every replica. With them the vendor
+    /// area is the vendor's: a volume that has a conversion record is refused afterwards, as if the bytes had been forged.
     pub const fn set_vendor_reserved(&mut self, bytes: &[u8; VENDOR_RESERVED_SIZE]) {
         self.header.vendor_reserved = *bytes;
     }

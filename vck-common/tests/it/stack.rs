@@ -4,6 +4,7 @@
 use corosensei::{Coroutine, CoroutineResult, stack::DefaultStack};
 use vck_common::{
     DataSector, MemoryIo, SectorCount, SectorSize, VolumeCipher, VolumeState, XtsVolumeCipher,
+    journal::Found,
     jvck::{JvckCbcCodec, JvckMetadataOptions, JvckMetadataStore, JvckSecrets},
     wire::{PrepareReq, decode},
 };
@@ -70,4 +71,21 @@ fn the_metadata_code_and_the_cipher_fit() {
         Ok(store.load_offset().sector.get())
     });
     assert_eq!(boundary, Ok(5));
+}
+
+#[test]
+fn the_conversion_record_fits() {
+    let entry = on_small_stack(|| -> vck_common::VckResult<u64> {
+        let io = crate::record::new_volume(SectorSize::S4096, &JvckMetadataOptions::default());
+        let mut journal = crate::record::opened(&io);
+        let area = crate::record::zone(0, 100);
+        journal.cover(area, &crate::record::ciphertext(area, SectorSize::S4096))?;
+        crate::record::write(&mut *journal, &io, &crate::record::running(7, area), None);
+        let mut journal = crate::record::journal(&io);
+        match journal.open(&io)? {
+            Found::Entry(entry) => Ok(entry.boundary.get()),
+            other => panic!("{other:?}"),
+        }
+    });
+    assert_eq!(entry, Ok(7));
 }
