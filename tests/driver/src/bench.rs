@@ -79,6 +79,7 @@ impl Bench {
             .hostile(setup.hostile)
             .force_pending(setup.force_pending)
             .configure(|config| config.mapping_failure_rate = setup.mapping_failure_rate)
+            .configure(|config| config.extended_features = crate::kernel::extended_features())
             .build();
         for secret in [&VMK, &KEY1, &KEY2] {
             world.watch_secret(secret);

@@ -6,6 +6,7 @@ mod bench;
 pub mod campaign;
 mod client;
 mod footprint;
+mod kernel;
 mod keys;
 mod raw;
 

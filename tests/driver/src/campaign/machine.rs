@@ -26,6 +26,7 @@ impl Machine {
             .hostile(plan.hostile)
             .force_pending(plan.force_pending)
             .configure(|config| config.preemption = plan.preemption)
+            .configure(|config| config.extended_features = crate::kernel::extended_features())
             .build();
         if driver.keeps_secrets {
             for secret in [&VMK, &KEY1, &KEY2] {
