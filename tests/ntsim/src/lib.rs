@@ -21,6 +21,7 @@ pub mod ob;
 pub mod pnp;
 pub mod storage;
 pub mod user;
+pub mod verifier;
 
 pub(crate) mod host;
 

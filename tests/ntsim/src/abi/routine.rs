@@ -71,6 +71,7 @@ pub(crate) fn enter<R>(name: &'static str, max_irql: u8, body: impl FnOnce(&Kern
                     format!("{name} at IRQL {}, documented maximum {max_irql}", kernel.irql()),
                 );
             }
+            kernel.check_region_routine(name, max_irql);
             kernel.preempt();
             let guarded = kernel.guarded_at();
             let result = body(kernel);

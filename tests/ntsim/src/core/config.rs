@@ -39,6 +39,8 @@ pub struct Config {
     /// Extended processor state (AVX, AVX-512) is watched: a change outside `KeSaveExtendedProcessorState` is a finding.
     /// Costs about 0.2 microseconds per call into the simulator; measurements of real time do without.
     pub watch_extended_state: bool,
+    /// Inside a critical region that the driver enters itself nothing is allocated, and nothing pageable or foreign runs.
+    pub strict_critical_regions: bool,
     /// Mask of the extended processor features that the operating system has enabled; those that the host lacks stay
     /// off.
     pub extended_features: u64,
@@ -63,6 +65,7 @@ impl Default for Config {
             force_pending: false,
             page_heap: false,
             watch_extended_state: true,
+            strict_critical_regions: true,
             extended_features: u64::MAX,
             mapping_failure_rate: 0,
             livelock_limit: 200_000_000,

@@ -37,6 +37,8 @@ rules! {
     LockLeaked,
     /// A fast mutex or a mutex-like lock was taken with normal APCs enabled where a critical region is required.
     NoCriticalRegion,
+    /// Memory was allocated or freed, or pageable or foreign code ran, in a critical region that the driver entered itself.
+    PageableInRegion,
     /// A dispatcher object, lock or work item was used before it was initialised.
     Uninitialized,
     /// The thread used more kernel stack than there is.

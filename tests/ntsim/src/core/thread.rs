@@ -76,6 +76,8 @@ pub struct ThreadState {
     irql: AtomicU8,
     critical_depth: AtomicU32,
     guarded_depth: AtomicU32,
+    /// Critical regions that the driver entered itself, not through a lock.
+    pub(crate) regions: AtomicU32,
     /// Power dispatch routines of drivers that the thread is in.
     pub(crate) power_depth: AtomicU32,
     pub(crate) stack: StackModel,
@@ -106,6 +108,7 @@ impl ThreadState {
             irql: AtomicU8::new(irql),
             critical_depth: AtomicU32::new(0),
             guarded_depth: AtomicU32::new(0),
+            regions: AtomicU32::new(0),
             power_depth: AtomicU32::new(0),
             stack,
             held: Mutex::new(Vec::new()),

@@ -64,6 +64,14 @@ impl WorldBuilder {
         self
     }
 
+    /// Whether memory and pageable or foreign code inside a critical region that the driver enters itself are findings;
+    /// they are, unless this says otherwise.
+    #[must_use]
+    pub fn strict_critical_regions(mut self, on: bool) -> Self {
+        self.config.strict_critical_regions = on;
+        self
+    }
+
     /// Processors of the machine; at least one.
     #[must_use]
     pub fn processors(mut self, processors: u32) -> Self {

@@ -66,7 +66,10 @@ pub(super) unsafe fn release(block: *mut u8, layout: Layout) {
 unsafe impl GlobalAlloc for OwnedAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let owned = tls::with_owner(|kernel| {
-            tls::as_simulator("an allocation", || arena::allocate(kernel, layout, Kind::Rust, 0))
+            tls::as_simulator("an allocation", || {
+                kernel.check_region("a Rust allocation");
+                arena::allocate(kernel, layout, Kind::Rust, 0)
+            })
         });
         owned.unwrap_or_else(|| allocate(layout, 0))
     }
@@ -77,9 +80,15 @@ unsafe impl GlobalAlloc for OwnedAllocator {
         let kernel = std::ptr::with_exposed_provenance::<Kernel>(owner);
         // SAFETY: first invariant of the module: the owner is zero or a world that still lives.
         match unsafe { kernel.as_ref() } {
-            Some(kernel) => tls::as_simulator("a deallocation", || {
-                arena::free(kernel, block.expose_provenance(), Kind::Rust, None);
-            }),
+            Some(kernel) => {
+                let by_driver = tls::in_driver();
+                tls::as_simulator("a deallocation", || {
+                    if by_driver {
+                        kernel.check_region("a Rust deallocation");
+                    }
+                    arena::free(kernel, block.expose_provenance(), Kind::Rust, None);
+                });
+            }
             // SAFETY: the block is the host's, from `allocate` with this layout.
             None => unsafe { release(block, layout) },
         }

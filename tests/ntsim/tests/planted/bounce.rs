@@ -130,6 +130,7 @@ pub(crate) const PLANTED: &[Plant] = &[
     plant(Setting::Plain, Bug::UnlockFree, Rule::LockNotHeld),
     plant(Setting::Plain, Bug::BothOrders, Rule::LockOrder),
     plant(Setting::Plain, Bug::StayCritical, Rule::LockLeaked),
+    plant(Setting::Plain, Bug::AllocateInRegion, Rule::PageableInRegion),
     plant(Setting::Plain, Bug::UnsafeMutex, Rule::NoCriticalRegion),
     plant(Setting::Plain, Bug::RawEvent, Rule::Uninitialized),
     plant(Setting::Plain, Bug::OtherTag, Rule::RemoveLock),

@@ -47,7 +47,83 @@ fn remove_lock_in_order_is_clean() {
     });
 }
 
+#[test]
+fn a_critical_region_is_for_waits_locks_and_requests() {
+    clean(|| {
+        let (event, mutex, lock, fast) = (event(), object::<KMUTEX>(), spin_lock(), fast_mutex());
+        nt!(KeInitializeMutex(mutex, 0));
+        nt!(KeSetEvent(event, 0, 0));
+        nt!(KeEnterCriticalRegion());
+        assert_eq!(wait(event), STATUS_SUCCESS);
+        assert_eq!(wait(mutex), STATUS_SUCCESS);
+        nt!(KeReleaseMutex(mutex, 0));
+        let old = nt!(KeAcquireSpinLockRaiseToDpc(lock));
+        nt!(KeReleaseSpinLock(lock, old));
+        nt!(ExAcquireFastMutex(fast));
+        nt!(ExReleaseFastMutex(fast));
+        nt!(KeLeaveCriticalRegion());
+        vck_ntsim::verifier::pageable_code("a provider");
+        // A region that belongs to a lock is no closed gate.
+        assert_eq!(wait(mutex), STATUS_SUCCESS);
+        drop(std::hint::black_box(Box::new(1)));
+        nt!(KeReleaseMutex(mutex, 0));
+        dispose(event);
+        dispose(mutex);
+        dispose(lock);
+        dispose(fast);
+    });
+}
+
+#[test]
+fn a_lenient_world_lets_a_critical_region_allocate() {
+    let world = World::builder().strict_critical_regions(false).build();
+    assert!(world.run_driver("lenient", || {
+        nt!(KeEnterCriticalRegion());
+        drop(std::hint::black_box(Box::new(1)));
+        nt!(KeLeaveCriticalRegion());
+    }));
+    world.assert_clean();
+}
+
 planted! {
+    PageableInRegion: fn rust_allocation_in_a_critical_region(rule) {
+        caught(rule, || {
+            nt!(KeEnterCriticalRegion());
+            drop(std::hint::black_box(Box::new(1)));
+        });
+    }
+
+    PageableInRegion: fn rust_value_dropped_in_a_critical_region(rule) {
+        caught(rule, || {
+            let value = std::hint::black_box(Box::new(1));
+            nt!(KeEnterCriticalRegion());
+            drop(value);
+        });
+    }
+
+    PageableInRegion: fn random_numbers_in_a_critical_region(rule) {
+        caught(rule, || {
+            let buffer = object::<[u8; 16]>();
+            nt!(KeEnterCriticalRegion());
+            let _status = nt!(BCryptGenRandom(std::ptr::null_mut(), buffer.cast(), 16, 2));
+        });
+    }
+
+    PageableInRegion: fn thread_made_in_a_critical_region(rule) {
+        unsafe extern "C" fn nothing(_: PVOID) {}
+        caught(rule, || {
+            nt!(KeEnterCriticalRegion());
+            thread(nothing, std::ptr::null_mut());
+        });
+    }
+
+    PageableInRegion: fn provider_called_in_a_critical_region(rule) {
+        caught(rule, || {
+            nt!(KeEnterCriticalRegion());
+            vck_ntsim::verifier::pageable_code("a provider");
+        });
+    }
+
     LockRecursion: fn spin_lock_taken_twice(rule) {
         caught(rule, || {
             let lock = spin_lock();

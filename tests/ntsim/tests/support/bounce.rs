@@ -74,6 +74,8 @@ bugs! {
     BothOrders,
     /// Dispatch returns inside a critical region.
     StayCritical,
+    /// The bounce buffer is taken inside a critical region.
+    AllocateInRegion,
     /// A fast mutex is taken with APCs enabled.
     UnsafeMutex,
     /// An event is used that was never initialised.

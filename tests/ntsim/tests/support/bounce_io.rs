@@ -102,7 +102,7 @@ unsafe fn plant_at_dispatch(extension: *mut Extension) {
                 KeReleaseSpinLock(second, old);
             }
             Bug::BothOrders => both(first, second),
-            Bug::StayCritical => KeEnterCriticalRegion(),
+            Bug::AllocateInRegion => KeEnterCriticalRegion(),
             Bug::RawEvent => {
                 KeSetEvent(&raw mut (*extension).raw, 0, 0);
             }
@@ -159,7 +159,12 @@ pub(super) unsafe extern "C" fn bounce(device: PDEVICE_OBJECT, irp: PIRP) -> NTS
             core::hint::black_box(&frame);
             return status;
         }
-        start(extension, irp, length)
+        let stays = (*extension).bug == Bug::StayCritical;
+        let status = start(extension, irp, length);
+        if stays {
+            KeEnterCriticalRegion();
+        }
+        status
     }
 }
 

@@ -14,10 +14,11 @@ use crate::host::page_heap;
 /// (the caller completes the IRP then).
 pub(crate) fn dispatch(k: &Kernel, driver: Driver, major: u8, device: Device, irp: Irp) -> Option<NTSTATUS> {
     let routine = (*driver.majors().get(usize::from(major))?)?;
-    Some(k.call_driver("dispatch routine", || {
+    let call = || {
         // SAFETY: first invariant of the module; the device and the IRP are alive.
         unsafe { routine(device.ptr(), irp.ptr()) }
-    }))
+    };
+    Some(k.outside_regions(|| k.call_driver("dispatch routine", call)))
 }
 
 /// Calls a completion routine.

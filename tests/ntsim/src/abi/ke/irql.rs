@@ -1,5 +1,7 @@
 //! IRQL, critical and guarded regions.
 
+use std::sync::atomic::Ordering;
+
 use crate::abi::routine::routines;
 use crate::abi::*;
 use crate::core::{Kernel, Rule};
@@ -9,7 +11,14 @@ fn change_region(kernel: &Kernel, guarded: bool, enter: bool) {
         let depth = if guarded { thread.guarded_depth() } else { thread.critical_depth() };
         let next = if enter { depth.checked_add(1) } else { depth.checked_sub(1) };
         if let Some(next) = next {
-            if guarded { thread.set_guarded_depth(next) } else { thread.set_critical_depth(next) }
+            if guarded {
+                thread.set_guarded_depth(next);
+            } else {
+                thread.set_critical_depth(next);
+                let regions = thread.regions.load(Ordering::Relaxed);
+                let regions = if enter { regions.saturating_add(1) } else { regions.saturating_sub(1) };
+                thread.regions.store(regions, Ordering::Relaxed);
+            }
         }
         next.is_some()
     });
