@@ -1,0 +1,2 @@
+#![no_main]
+libfuzzer_sys::fuzz_target!(|input: vck_fuzz::record::Input| vck_fuzz::record::run(&input));
