@@ -6,6 +6,7 @@ mod bugs;
 mod passthrough;
 
 use passthrough::entry;
+use vck_ntsim::abi::{STATUS_ACCESS_DENIED, STATUS_DEVICE_DOES_NOT_EXIST};
 use vck_ntsim::io::{DriverConfig, FilterPosition};
 use vck_ntsim::pnp::VolumeConfig;
 use vck_ntsim::storage::{DiskConfig, Survivors};
@@ -45,7 +46,10 @@ fn life(world: &World) {
     world.stop(volume).expect("stops");
     world.start(volume).expect("starts again");
     world.query_remove(volume).expect("nobody objects");
+    let refused = admin.open(r"\??\D:", Access::READ, Share::ALL).err();
+    assert_eq!(refused, Some(STATUS_ACCESS_DENIED), "the file system has locked the volume");
     world.cancel_remove(volume).expect("goes on");
+    drop(admin.open(r"\??\D:", Access::READ, Share::ALL).expect("opens again"));
     assert_eq!(fs.read(100_000, 5).expect("reads"), b"hello");
     world.shutdown();
     assert!(world.unload_driver(driver).is_err(), "not while it has devices");
@@ -84,6 +88,20 @@ fn whole_life_on_a_page_heap() {
 #[test]
 fn whole_life_parallel() {
     life(&World::builder().scheduler(SchedulerKind::Parallel).build());
+}
+
+#[test]
+fn nothing_mounts_between_query_remove_and_its_end() {
+    let world = World::boot(4);
+    world.load_driver(config()).expect("loads");
+    let disk = world.add_disk(DiskConfig::memory(1 << 20));
+    let volume = world.plug(VolumeConfig::whole(disk).letter('D')).expect("starts");
+    world.query_remove(volume).expect("nobody objects");
+    let admin = world.user(Token::administrator());
+    let refused = admin.open(r"\??\D:", Access::READ, Share::ALL).err();
+    assert_eq!(refused, Some(STATUS_DEVICE_DOES_NOT_EXIST));
+    world.remove(volume).expect("removes");
+    world.assert_clean();
 }
 
 #[test]

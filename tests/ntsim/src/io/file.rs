@@ -9,6 +9,7 @@ use crate::abi::*;
 use crate::core::{Kernel, ThreadKind};
 use crate::ob::Token;
 use crate::ob::handles::ObjectKind;
+use crate::pnp::Phase;
 use std::collections::HashMap;
 
 const SYNCHRONIZE_ACCESS: u32 = 0x0010_0000;
@@ -89,6 +90,11 @@ impl Kernel {
         }
         let node = self.device_record(named, |record| record.node).flatten();
         let Some(node) = node else { return Ok((self.device_top(named), None)) };
+        if self.node_phase(node) == Phase::RemovePending {
+            // The file system has locked the volume; where there is none, no new one may mount.
+            let mounted = self.mount_of(node).is_some();
+            return Err(if mounted { STATUS_ACCESS_DENIED } else { STATUS_DEVICE_DOES_NOT_EXIST });
+        }
         let (device, mount) = self.mount_for_open(node)?;
         Ok((device, Some(mount)))
     }

@@ -112,7 +112,7 @@ pub enum Phase {
     Started,
     /// STOP was sent.
     Stopped,
-    /// `QUERY_REMOVE` succeeded.
+    /// `QUERY_REMOVE` is on its way, or was granted: the file system has locked the volume, nobody opens it.
     RemovePending,
     /// The device is gone; REMOVE is to come.
     Surprised,
@@ -328,22 +328,33 @@ impl Kernel {
         if self.node_phase(node) != Phase::Started {
             return Err(STATUS_INVALID_DEVICE_REQUEST);
         }
+        // From here on nobody opens the volume.
+        self.set_phase(node, Phase::RemovePending);
         if self.mount_has_open_files(node) {
+            self.remove_is_off(node);
             return Err(STATUS_ACCESS_DENIED);
         }
         self.mount_flush(node);
         let reply = self.pnp(node, IRP_MN_QUERY_REMOVE_DEVICE, [0; 4]);
         if NT_SUCCESS(reply.status) {
-            self.set_phase(node, Phase::RemovePending);
             return Ok(());
         }
         self.pnp(node, IRP_MN_CANCEL_REMOVE_DEVICE, [0; 4]);
+        self.remove_is_off(node);
         Err(reply.status)
     }
 
+    /// A removal that was asked for does not happen, unless the device is gone already.
+    fn remove_is_off(&self, node: usize) {
+        if self.node_phase(node) == Phase::RemovePending {
+            self.set_phase(node, Phase::Started);
+        }
+    }
+
     fn volume_cancel_remove(&self, node: usize) -> Result<(), NTSTATUS> {
-        self.set_phase(node, Phase::Started);
-        status_result(self.pnp(node, IRP_MN_CANCEL_REMOVE_DEVICE, [0; 4]).status)
+        let reply = self.pnp(node, IRP_MN_CANCEL_REMOVE_DEVICE, [0; 4]);
+        self.remove_is_off(node);
+        status_result(reply.status)
     }
 
     /// Sends REMOVE and looks at what is left.

@@ -1,11 +1,12 @@
 //! The volume device: the bottom of a volume's stack, over a part of a disk.
 //!
 //! Requests are answered at once inside `IoCallDriver` or from a DPC later, as the disk's timing and the seed say;
-//! with `force_pending` always later.
+//! with `force_pending` always later. The data of a write reaches the medium when the request arrives or when it
+//! completes, which the seed decides too.
 
 use super::Disk;
 use super::controls;
-use super::disk::{Arrival, Outcome};
+use super::disk::{Arrival, LateWrite, Outcome};
 use crate::abi::io::arena::Span;
 use crate::abi::io::mdl;
 use crate::abi::io::view::{Device, Irp};
@@ -84,20 +85,20 @@ impl Kernel {
             return self.volume_plain(irp, STATUS_INVALID_PARAMETER);
         }
         let arrival = self.arrival(extent, irp, offset, length);
-        let outcome = if u32::from(stack.major()) == IRP_MJ_WRITE {
+        if u32::from(stack.major()) == IRP_MJ_WRITE {
             if self.write_is_blocked(node, irp) {
                 return self.volume_plain(irp, STATUS_ACCESS_DENIED);
             }
             let data = gather(&runs, bytes);
             self.observe(node, Side::WrittenBelow, offset, || data.clone());
-            extent.disk.write(&arrival, &data)
-        } else {
-            let mut data = vec![0; bytes];
-            let outcome = extent.disk.read(&arrival, &mut data);
-            self.observe(node, Side::ReadBelow, offset, || data.clone());
-            scatter(&runs, &data[..outcome.bytes.min(bytes)]);
-            outcome
-        };
+            let late = self.is_deterministic() && self.rng().chance(1, 2);
+            let (outcome, late) = extent.disk.write(&arrival, &data, late);
+            return self.answer_write(irp, outcome, late);
+        }
+        let mut data = vec![0; bytes];
+        let outcome = extent.disk.read(&arrival, &mut data);
+        self.observe(node, Side::ReadBelow, offset, || data.clone());
+        scatter(&runs, &data[..outcome.bytes.min(bytes)]);
         self.answer(irp, outcome)
     }
 
@@ -148,17 +149,22 @@ impl Kernel {
 
     /// Completes now or later.
     fn answer(&self, irp: Irp, outcome: Outcome) -> NTSTATUS {
+        self.answer_write(irp, outcome, None)
+    }
+
+    /// Completes now or later, and a late write with it.
+    fn answer_write(&self, irp: Irp, outcome: Outcome, late: Option<LateWrite>) -> NTSTATUS {
         let now = self.now();
         let later = outcome.at.div_ceil(100) > now.0;
         let by_seed = self.is_deterministic() && self.rng().chance(1, 2);
         if !(later || by_seed || self.config().force_pending) || (!later && !self.may_pend()) {
-            return self.complete_with(irp, outcome.status, outcome.bytes as u64);
+            return self.answer_now(irp, outcome, late);
         }
         let stack = irp.stack();
         stack.set_control(stack.control() | 1);
         let finish = move || {
             crate::core::with_current(|k| {
-                k.complete_with(irp, outcome.status, outcome.bytes as u64);
+                k.answer_now(irp, outcome, late);
             });
         };
         if later {
@@ -167,6 +173,13 @@ impl Kernel {
             self.dpc(finish);
         }
         STATUS_PENDING
+    }
+
+    fn answer_now(&self, irp: Irp, mut outcome: Outcome, late: Option<LateWrite>) -> NTSTATUS {
+        if late.is_some_and(|write| !write.apply()) {
+            (outcome.status, outcome.bytes) = (STATUS_IO_DEVICE_ERROR, 0);
+        }
+        self.complete_with(irp, outcome.status, outcome.bytes as u64)
     }
 
     /// Parallel worlds answer an immediate disk inside the call unless told otherwise: that is what they measure.

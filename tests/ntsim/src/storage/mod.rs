@@ -2,6 +2,7 @@
 // Clippy itself leaves test builds alone here.
 #![cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "kernel names are used as the headers have them"))]
 
+mod config;
 mod controls;
 pub(crate) mod device;
 mod disk;
@@ -9,6 +10,7 @@ mod fault;
 mod store;
 mod timing;
 
-pub use disk::{Disk, DiskConfig, FlushSupport, IoRecord, Survivors};
+pub use config::{DiskConfig, FlushSupport, IoRecord, Survivors};
+pub use disk::Disk;
 pub use fault::{DiskOp, Fault, FaultEffect};
 pub use timing::Timing;
