@@ -1,7 +1,8 @@
 //! Types of the kernel interface, with the names, field paths and layouts of `wdk_sys`.
 //!
 //! Declared from the same generated bindings that the driver compiles against on Windows, so that one source fits both.
-//! Fields that only the real kernel looks at are kept for their offsets.
+//! Fields that only the real kernel looks at are kept for their offsets. The files are tables taken over from the
+//! bindings, which is why some of them are long.
 #![expect(
     missing_docs,
     non_camel_case_types,
