@@ -55,7 +55,6 @@ pub struct XtsVolumeCipher {
     keys: Keys,
 }
 
-#[expect(clippy::large_enum_variant, reason = "a cipher is made once per volume and boxed by its owner")]
 enum Keys {
     Portable(portable::Keys),
     Vector(VectorKeys),

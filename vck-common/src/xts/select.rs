@@ -13,7 +13,12 @@ use super::{Features, Kernel, aesni, vaes256, vaes512};
 pub(super) struct VectorKeys {
     features: Features,
     keys: RoundKeys,
+    _rest: [u128; REST],
 }
+
+/// What the portable schedules have more, which shares memory with these. Bytes that belong to nothing would be copied with the
+/// value, from wherever it was made, and nothing would wipe them: these are zero.
+const REST: usize = (size_of::<super::portable::Keys>() / 16).saturating_sub(size_of::<RoundKeys>() / 16 + 2);
 
 impl VectorKeys {
     /// Expands the keys; `None` without AES-NI. Of `allowed` counts what the processor has.
@@ -24,7 +29,7 @@ impl VectorKeys {
         }
         // SAFETY: the processor has AES-NI and SSE4.1.
         let keys = unsafe { RoundKeys::new(data_key, tweak_key) };
-        Some(Self { features, keys })
+        Some(Self { features, keys, _rest: [0; REST] })
     }
 
     /// What may be used.
