@@ -53,11 +53,21 @@ impl DamagedSectors {
         true
     }
 
-    /// Takes the sectors out for which `keep` is false; whether there were any.
-    pub(super) fn retain(&mut self, keep: impl Fn(DataSector) -> bool) -> bool {
-        let before = self.sectors.len();
-        self.sectors.retain(|damaged| keep(damaged.sector));
-        self.sectors.len() < before
+    /// The places of the sectors for which `is` holds, as bits.
+    pub(super) fn marked(&self, is: impl Fn(DataSector) -> bool) -> u64 {
+        const { assert!(MAX_DAMAGED <= 64) };
+        let marks = self.sectors.iter().enumerate().filter(|(_, damaged)| is(damaged.sector));
+        marks.fold(0, |bits, (place, _)| bits | 1 << place)
+    }
+
+    /// Takes out the sectors at the marked places.
+    pub(super) fn take_out(&mut self, marks: u64) {
+        let mut place = 0_u32;
+        self.sectors.retain(|_| {
+            let marked = marks.checked_shr(place).unwrap_or(0) & 1 == 1;
+            place = place.saturating_add(1);
+            !marked
+        });
     }
 
     /// The parts of `zone` between its unreadable sectors, ascending.
@@ -134,7 +144,10 @@ mod tests {
         }
         assert!(list.add(DataSector::new(3), Damage::Unreadable), "it is listed already");
         assert!(!list.add(DataSector::new(1000), Damage::Torn));
-        assert!(list.retain(|sector| sector.get() != 3));
+        let marks = list.marked(|sector| sector.get() == 3 || sector.get() == 63);
+        assert_eq!(marks, 1 << 3 | 1 << 63);
+        list.take_out(marks);
+        assert!(!list.contains(DataSector::new(3)) && list.contains(DataSector::new(4)));
         assert!(list.add(DataSector::new(1000), Damage::Torn));
     }
 }

@@ -213,9 +213,8 @@ impl Sweep {
         let next = self.plan_from(plan.after).filter(|next| self.ledger.blocks.has(next.to()))?;
         let since = parts.meter.now();
         parts.gate.close_and_drain(next.zone).ok()?;
-        self.ledger.damaged.retain(|sector| parts.gate.is_shielded(sector));
-        let settled = if parts.gate.is_untouched(next.zone) { Ok(()) } else { self.ledger.flush(parts.io) };
-        let read = settled.is_ok() && self.spare.read(parts.io, &next, &self.ledger.damaged).is_ok();
+        let read = self.settle_writes(parts, next.zone).is_ok()
+            && self.spare.read(parts.io, &next, &self.ledger.damaged).is_ok();
         if read && self.spare.convert(parts.cipher, &next).is_ok() {
             return Some((next, since));
         }

@@ -141,6 +141,20 @@ impl Ledger {
         Ok(())
     }
 
+    /// Takes the damaged sectors that were written since out of the list. Whether there were any.
+    ///
+    /// The writes are made durable first: an entry that leaves such a sector out must not be on the disk without them.
+    pub(super) fn drop_healed(&mut self, parts: &Parts<'_>) -> Result<bool, Failure> {
+        if self.damaged.as_slice().iter().all(|damaged| parts.gate.is_shielded(damaged.sector)) {
+            return Ok(false);
+        }
+        // A sector that is written from now on is found next time.
+        let healed = self.damaged.marked(|sector| !parts.gate.is_shielded(sector));
+        self.flush(parts.io)?;
+        self.damaged.take_out(healed);
+        Ok(true)
+    }
+
     /// Writes the blocks that are due; durable with the caller's flush and [`Ledger::due_are_durable`].
     pub(super) fn write_due(&mut self, parts: &Parts<'_>) -> Result<(), Failure> {
         self.blocks.write_due(parts).map_err(ErrorKind::Persist.during())

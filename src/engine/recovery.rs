@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!  examine   reads: newest entry against blocks          nothing is written
-//!  finish    each sector of the zone: which side is it?
+//!  finish    the entry into every replica that lacks it; flush: now it may be acted on
+//!            each sector of the zone: which side is it?
 //!              digest equal                 ciphertext
 //!              digest of its encryption     plaintext
 //!              neither                      torn: listed, never guessed
@@ -65,6 +66,8 @@ pub struct Opening {
     pub damaged: DamagedSectors,
     /// A zone whose step was interrupted: [`Opening::finish`] before the volume is used.
     pub unfinished: DataExtent,
+    /// Whether all this comes from an entry of the journal.
+    from_entry: bool,
     /// What the metadata blocks say in every replica; `None` if they are not all alike.
     pub(super) blocks: Option<Position>,
 }
@@ -95,6 +98,7 @@ impl Opening {
             error: None,
             damaged: DamagedSectors::new()?,
             unfinished: DataExtent::default(),
+            from_entry: false,
             blocks: (!site.store.needs_rewrite()).then_some(said),
         };
         let found = match journal.as_mut() {
@@ -116,6 +120,7 @@ impl Opening {
         (self.boundary, self.direction) = (entry.boundary, entry.direction);
         (self.activity, self.unfinished) = (entry.activity, entry.zone);
         self.error = entry.error.map(SweepError::from_journal);
+        self.from_entry = true;
         self.take_damaged(entry);
         self.blocks = self.blocks.filter(|said| *said == self.position());
     }
@@ -131,20 +136,29 @@ impl Opening {
         Position { boundary: self.boundary, direction: self.direction }
     }
 
-    /// Finishes an interrupted step; does nothing if there is none. `PASSIVE_LEVEL`; allocates.
+    /// Makes sure that the entry which was found is in every replica, and finishes an interrupted step. Before any request is
+    /// let through. `PASSIVE_LEVEL`; allocates.
     ///
     /// # Errors
     /// The device's, if it takes neither side; more damaged sectors than an entry can hold. The disk is then such that
     /// another attempt can be made.
     pub fn finish(&mut self, site: &Site<'_>, journal: &mut Option<Box<dyn ConversionJournal>>) -> VckResult<()> {
-        let Some(journal) = journal.as_mut().filter(|_| !self.unfinished.is_empty()) else { return Ok(()) };
+        let Some(journal) = journal.as_mut().filter(|_| self.from_entry) else { return Ok(()) };
+        tried(|| {
+            journal.restate(site.io)?;
+            flush(site.io)
+        })?;
+        self.drop_written(site, &**journal)?;
+        if self.unfinished.is_empty() {
+            return Ok(());
+        }
         let mut bench = Bench::new(site)?;
         let zone = self.unfinished;
         let after = self.after(zone)?;
         let wanted = Side::after(self.direction);
-        if let Err(failure) = bench.bring(site, &**journal, &mut self.damaged, zone, wanted) {
+        if let Err(failure) = bench.bring(site, &mut **journal, &mut self.damaged, zone, wanted) {
             // The side before the step is as good, and the failing sector may be on it still.
-            bench.bring(site, &**journal, &mut self.damaged, zone, wanted.other()).map_err(|_| failure)?;
+            bench.bring(site, &mut **journal, &mut self.damaged, zone, wanted.other()).map_err(|_| failure)?;
             let lba = site.geometry.data_to_lba(zone.first).unwrap_or(Lba::ZERO);
             let (kind, status) = (ErrorKind::Write, failure.status());
             self.error = Some(SweepError { kind, lba, status, count: HELD_TRIES });
@@ -160,6 +174,27 @@ impl Opening {
             }
         }
         self.conclude(site, &mut **journal)
+    }
+
+    /// Torn sectors that a user has written since are whole, although the entry that leaves them out is missing.
+    fn drop_written(&mut self, site: &Site<'_>, journal: &dyn ConversionJournal) -> VckResult<()> {
+        let size = site.geometry.sector_size().usize();
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(size).map_err(|_| VckError::NoMemory)?;
+        bytes.resize(size, 0);
+        let mut whole = |sector| {
+            let Some(lba) = site.geometry.data_to_lba(sector) else { return false };
+            tried(|| site.io.read_sectors(lba, &mut bytes)).is_ok() && journal.was_written_since(sector, &bytes)
+        };
+        let mut marks = 0_u64;
+        for (place, damaged) in self.damaged.as_slice().iter().enumerate() {
+            if damaged.damage == Damage::Torn && whole(damaged.sector) {
+                marks |= 1 << place;
+            }
+        }
+        self.damaged.take_out(marks);
+        bytes.zeroize();
+        Ok(())
     }
 
     fn after(&self, zone: DataExtent) -> VckResult<DataSector> {
@@ -257,7 +292,7 @@ impl Bench {
     fn bring(
         &mut self,
         site: &Site<'_>,
-        journal: &dyn ConversionJournal,
+        journal: &mut dyn ConversionJournal,
         damaged: &mut DamagedSectors,
         zone: DataExtent,
         wanted: Side,
@@ -279,7 +314,7 @@ impl Bench {
     fn bring_chunk(
         &mut self,
         site: &Site<'_>,
-        journal: &dyn ConversionJournal,
+        journal: &mut dyn ConversionJournal,
         damaged: &mut DamagedSectors,
         chunk: DataExtent,
         wanted: Side,
@@ -296,7 +331,10 @@ impl Bench {
             let turn = match side_of(site, journal, sector, found, other) {
                 _ if damaged.is_unreadable(sector) => false,
                 Some(side) => side != wanted,
-                None if damaged.add(sector, Damage::Torn) => false,
+                None if damaged.add(sector, Damage::Torn) => {
+                    journal.note_torn(sector, found);
+                    false
+                }
                 None => return Err(TOO_MANY),
             };
             if turn && wanted == Side::Plain {

@@ -182,13 +182,18 @@ impl Sweep {
 
     /// Reads the closed zone and computes its other side.
     fn take_in(&mut self, parts: &Parts<'_>, plan: &Plan) -> Result<(), Failure> {
-        self.ledger.damaged.retain(|sector| parts.gate.is_shielded(sector));
-        if self.ledger.has_journal() && !parts.gate.is_untouched(plan.zone) {
-            // What a user wrote may not be durable. An entry with its digests could then survive without it.
-            self.ledger.flush(parts.io)?;
-        }
+        self.settle_writes(parts, plan.zone)?;
         let read = self.copies.read(parts.io, plan, &self.ledger.damaged);
         read.and_then(|()| self.copies.convert(parts.cipher, plan)).map_err(ErrorKind::Read.during())
+    }
+
+    /// Makes durable what users wrote, as far as the next entry depends on it: the content of `zone`, which is closed, and
+    /// damaged sectors that are whole again. An entry could otherwise survive without what it speaks of.
+    pub(super) fn settle_writes(&mut self, parts: &Parts<'_>, zone: DataExtent) -> Result<(), Failure> {
+        if self.ledger.drop_healed(parts)? || !self.ledger.has_journal() || parts.gate.is_untouched(zone) {
+            return Ok(());
+        }
+        self.ledger.flush(parts.io)
     }
 
     /// Takes memory for steps of the present size, or of a smaller one.
@@ -224,12 +229,7 @@ impl Sweep {
         }
         self.copies.release();
         self.spare.release();
-        self.healed |= self.ledger.damaged.retain(|sector| parts.gate.is_shielded(sector));
-        let mut done = self.ledger.catch_up(parts, self.position);
-        if self.healed && done.is_ok() {
-            done = self.ledger.enter(parts, self.position, None, None);
-        }
-        let Err(failure) = done else {
+        let Err(failure) = self.bring_up_to_date(parts) else {
             self.healed = false;
             if self.failed_steps > 0 {
                 // The error that shows was one of these attempts.
@@ -246,6 +246,15 @@ impl Sweep {
             self.state = State::Faulted;
         }
         Step::Idle
+    }
+
+    fn bring_up_to_date(&mut self, parts: &Parts<'_>) -> Result<(), Failure> {
+        self.healed |= self.ledger.drop_healed(parts)?;
+        self.ledger.catch_up(parts, self.position)?;
+        if self.healed {
+            self.ledger.enter(parts, self.position, None, None)?;
+        }
+        Ok(())
     }
 
     /// Leaves a running state when there is nothing left to convert.

@@ -109,8 +109,10 @@ impl ZoneCopies {
         self.len = len_of(self.size, plan.zone.count)?;
         let (size, len) = (self.size, self.len);
         let original = front_mut(&mut self.original, len)?;
-        // Where something is left out, nothing of an earlier zone stays.
-        original.fill(0);
+        if damaged.readable_runs(plan.zone).next() != Some(plan.zone) {
+            // Where something is left out, nothing of an earlier zone stays.
+            original.fill(0);
+        }
         damaged.readable_runs(plan.zone).try_for_each(|run| {
             let (lba, range) = place(size, plan, run)?;
             io.read_sectors(lba, original.get_mut(range).ok_or(TOO_LONG)?)

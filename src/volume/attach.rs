@@ -209,6 +209,7 @@ fn bind(passive: Passive, survey: &Surveyed<'_>, name: &str, source: Source, key
     let provisional = Provisional::bind(passive, survey.filter, name, source, geometry, false)?;
     // Again, with the size hidden.
     survey.check_room(&geometry, ExistingMetadata::Identical)?;
+    keyed.recover(survey)?;
     Built::new(passive, survey, name, source, keyed)?.put();
     provisional.keep();
     Ok(())
@@ -246,7 +247,7 @@ impl Keyed<'_> {
         self
     }
 
-    /// Finishes an interrupted step. Nothing is mounted.
+    /// Settles what the journal says, and finishes an interrupted step; what is mounted sees no sector of it.
     fn recover(&mut self, survey: &Surveyed<'_>) -> VckResult<()> {
         let KeyedParts { cipher, store, geometry, journal, opening, .. } = &mut self.parts;
         let unfinished = opening.unfinished;
