@@ -113,17 +113,24 @@ pub trait ConversionJournal: Send {
     /// was under way; the device's error if no replica could be read.
     fn open(&mut self, io: &dyn SectorIo) -> VckResult<Found<'_>>;
 
-    /// Writes the entry that [`ConversionJournal::open`] found, as it is, into every replica that does not hold it; it becomes
-    /// durable with the caller's next flush. To be done before anything is done on the word of the entry: a loss of power may
-    /// have left it in one replica alone, and if that one cannot be read next time, an older entry would be believed.
-    /// Every replica is tried. `PASSIVE_LEVEL`.
+    /// Makes what [`ConversionJournal::open`] found the only truth: writes the entry, as it is, into every replica that does not hold
+    /// it, and wipes places that could not be read. It becomes durable with the caller's next flush. To be done before anything
+    /// is done on the word of what was found, also if that was nothing: a loss of power may have left an entry in one replica
+    /// alone. If that one could not be read next time, an older entry would be believed; and if it could not be read this
+    /// time, it would be believed next time, though much was written since. Every replica is tried. `PASSIVE_LEVEL`; may
+    /// allocate.
     ///
     /// # Errors
-    /// The first write error; [`VckError::WrongState`](crate::VckError::WrongState) if no entry was found or something was
-    /// covered or written since.
+    /// As [`ConversionJournal::write`]; [`VckError::WrongState`](crate::VckError::WrongState) if the journal was not opened or
+    /// something was covered or written since.
     fn restate(&mut self, io: &dyn SectorIo) -> VckResult<()> {
         let _ = io;
         Ok(())
+    }
+
+    /// Replicas that are given up: they failed several writes in a row, others take the entries. Worth a line in the log.
+    fn lost_replicas(&self) -> usize {
+        0
     }
 
     /// Remembers what a sector held when it was found torn, for the next [`ConversionJournal::write`] that lists it as damaged,
@@ -153,7 +160,8 @@ pub trait ConversionJournal: Send {
     /// `upcoming`: metadata blocks that may be written once this entry is durable.
     ///
     /// # Errors
-    /// The first write error: some replicas may hold the entry. To be repeated, or followed by an entry that is also true.
+    /// A write error: some replicas may hold the entry. To be repeated, or followed by an entry that is also true. A replica
+    /// that failed several times in a row may be given up as long as another one takes the entry.
     fn write(&mut self, io: &dyn SectorIo, entry: &Entry<'_>, upcoming: Option<&SealedUpdate>) -> VckResult<()>;
 
     /// The last written entry was flushed.

@@ -142,7 +142,7 @@ fn what_was_unreadable_is_outrun_when_it_comes_back() {
     // Newer records that were never durable reached the first replica alone; it cannot be read for a while.
     let [first, second] = [0, 1].map(|replica| Lba::new(slot_lba(&geometry, replica, 1)));
     io.inject(Fault::Write(second));
-    for attempt in 0..5 {
+    for attempt in 0..2 {
         assert!(writer.write(&io, &numbered(2 + attempt), None).is_err());
     }
     io.heal();

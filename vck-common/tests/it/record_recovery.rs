@@ -1,5 +1,5 @@
-//! What recovery asks of the journal: an entry that every replica holds before anything is done on its word, and whether a
-//! torn sector was written since.
+//! What recovery asks of the journal: that what was found is the only truth before anything is done on its word, that one bad
+//! replica does not take the volume, and whether a torn sector was written since.
 
 use vck_common::{
     DamagedSector, DataSector, Lba, MemoryIo, SectorIo, SectorSize, VckError,
@@ -88,7 +88,7 @@ fn an_unreadable_slot_is_written() {
 }
 
 #[test]
-fn only_a_found_entry_can_be_restated() {
+fn only_what_was_found_can_be_restated() {
     let io = newest_only_in(&[0]);
     let refused = |result| assert!(matches!(result, Err(VckError::WrongState(_))), "{result:?}");
     refused(journal(&io).restate(&io));
@@ -101,7 +101,9 @@ fn only_a_found_entry_can_be_restated() {
     write(&mut *written, &io, &numbered(5), None);
     refused(written.restate(&io));
     let empty = new_volume(SIZE, &options(0, 1));
-    refused(opened(&empty).restate(&empty));
+    drop(writes(&empty));
+    assert_eq!(opened(&empty).restate(&empty), Ok(()), "nothing was found, nothing is to be done");
+    assert_eq!(writes(&empty), []);
 }
 
 #[test]
@@ -193,4 +195,105 @@ fn every_listed_torn_sector_has_room() {
         let reader = opened(&io);
         assert!(damaged.iter().all(|damaged| reader.was_written_since(damaged.sector, &[0x12; 512])));
     }
+}
+
+#[test]
+fn one_bad_replica_does_not_take_the_volume() {
+    let io = new_volume(SIZE, &options(1, 2));
+    let geometry = *store(&io).geometry();
+    let mut writer = opened(&io);
+    let bad = [0, 1].map(|slot| Lba::new(slot_lba(&geometry, 1, slot)));
+    let failure = |lba| Err(VckError::Device { status: FAULT_STATUS, lba: Some(lba) });
+    for lba in bad {
+        io.inject(Fault::Write(lba));
+    }
+    for _ in 0..2 {
+        assert_eq!(writer.write(&io, &numbered(1), None), failure(bad[0]));
+        assert_eq!(writer.lost_replicas(), 0);
+    }
+    for boundary in 1..4 {
+        write(&mut *writer, &io, &numbered(boundary), None);
+        assert_eq!(writer.lost_replicas(), 1);
+        assert_eq!(journal(&io).open(&io), Ok(Found::Entry(numbered(boundary))));
+    }
+    // A replica that takes a write counts again.
+    io.heal();
+    write(&mut *writer, &io, &numbered(4), None);
+    assert_eq!(writer.lost_replicas(), 0);
+    io.inject(Fault::Write(bad[0]));
+    assert_eq!(writer.write(&io, &numbered(5), None), failure(bad[0]));
+}
+
+#[test]
+fn replicas_that_all_fail_are_not_given_up() {
+    let io = new_volume(SIZE, &options(0, 2));
+    let geometry = *store(&io).geometry();
+    let mut writer = opened(&io);
+    for replica in 0..2 {
+        io.inject(Fault::Write(Lba::new(slot_lba(&geometry, replica, 0))));
+    }
+    for _ in 0..5 {
+        assert!(writer.write(&io, &numbered(1), None).is_err());
+    }
+}
+
+#[test]
+fn a_replica_that_cannot_be_restated_is_given_up() {
+    let io = newest_only_in(&[0, 2]);
+    let bad = Lba::new(slot_lba(store(&io).geometry(), 1, 1));
+    io.inject(Fault::Write(bad));
+    let mut journal = opened(&io);
+    for _ in 0..2 {
+        assert!(journal.restate(&io).is_err());
+    }
+    assert_eq!((journal.restate(&io), journal.lost_replicas()), (Ok(()), 1));
+}
+
+#[test]
+fn a_slot_that_was_unreadable_once_never_rises() {
+    // Record 2 was cut: it is in one replica alone, and cannot be read at the next start.
+    for (replica, records) in [(0, 1), (2, 1), (0, 0), (2, 0)] {
+        let io = new_volume(SIZE, &options(1, 2));
+        let geometry = *store(&io).geometry();
+        let mut writer = opened(&io);
+        for record in 0..records {
+            write(&mut *writer, &io, &numbered(record), None);
+        }
+        let before = io.image();
+        writer.write(&io, &numbered(9), None).unwrap();
+        for other in (0..3).filter(|&other| other != replica) {
+            let lba = slot_lba(&geometry, other, records);
+            let at = usize::try_from(lba).unwrap() * 512;
+            assert!(io.place(Lba::new(lba), &before[at..at + USED]));
+        }
+        let risen = Lba::new(slot_lba(&geometry, replica, records));
+        assert_eq!(journal(&io).open(&io), Ok(Found::Entry(numbered(9))), "it would rise");
+        io.inject(Fault::Read(risen));
+        let mut reader = journal(&io);
+        let found = if records == 0 { Found::Nothing } else { Found::Entry(numbered(0)) };
+        assert_eq!(reader.open(&io), Ok(found));
+        drop(writes(&io));
+        reader.restate(&io).unwrap();
+        assert_eq!(writes(&io), [(risen.get(), 1)]);
+        reader.restate(&io).unwrap();
+        assert_eq!(writes(&io), [], "once is enough");
+        io.heal();
+        assert_eq!(journal(&io).open(&io), Ok(found));
+        // The journal goes on.
+        write(&mut *reader, &io, &numbered(5), None);
+        assert_eq!(journal(&io).open(&io), Ok(Found::Entry(numbered(5))));
+    }
+}
+
+#[test]
+fn a_place_that_can_neither_be_read_nor_wiped_is_given_up() {
+    let io = new_volume(SIZE, &options(0, 2));
+    let bad = Lba::new(slot_lba(store(&io).geometry(), 1, 1));
+    io.inject(Fault::Read(bad));
+    io.inject(Fault::Write(bad));
+    let mut journal = opened(&io);
+    for _ in 0..2 {
+        assert!(journal.restate(&io).is_err());
+    }
+    assert_eq!((journal.restate(&io), journal.lost_replicas()), (Ok(()), 1));
 }

@@ -17,6 +17,7 @@ use zeroize::Zeroize;
 
 use super::{
     codec::{self, Binding, Contents, Decoded},
+    delivery::{Delivery, is_lost},
     digest::DigestKey,
     layout::{DIGEST_SIZE, DIGESTS, Slot, Slots},
     salts::{Salt, SaltSet},
@@ -27,7 +28,7 @@ use crate::{
     DamagedSector, DataExtent, DataSector, Durability, Geometry, SealedUpdate, Secret, SectorCount, SectorIo, VckError,
     VckResult,
     journal::{ConversionJournal, Damage, Entry, Found, MAX_DAMAGED},
-    jvck::{JvckHeader, keys::derive_record_keys, layout::SALT_SIZE, probe::sector_buffer},
+    jvck::{JvckHeader, ReplicaSet, keys::derive_record_keys, layout::SALT_SIZE, probe::sector_buffer},
 };
 
 /// How far the generation jumps when a slot could not be read: it may hold newer records that were never durable.
@@ -90,8 +91,14 @@ struct Journal {
     covered: DataExtent,
     damaged: [DamagedSector; MAX_DAMAGED],
     torn: TornSectors,
-    /// The record that was read, while the buffer still holds it.
+    /// Nothing was covered or written since the journal was opened: the buffer is as it was read.
+    fresh: bool,
+    /// The record that was read.
     found: Option<Newest>,
+    /// The replicas whose first and whose second slot could not be read.
+    unread: [ReplicaSet; 2],
+    /// How many writes in a row each replica has failed.
+    failures: Vec<u8>,
     /// The record to be written, or the one that was read. The digests stay in their place, also when an entry without a zone
     /// is written: what follows the last digest of a record is leftover, authenticated and not interpreted.
     slot: Vec<u8>,
@@ -126,7 +133,10 @@ pub(in crate::jvck) fn new_journal(
         covered: DataExtent::default(),
         damaged: [nothing; MAX_DAMAGED],
         torn: TornSectors::new(),
+        fresh: false,
         found: None,
+        unread: [ReplicaSet::default(); 2],
+        failures: sector_buffer(geometry.replica_count())?,
         slot,
     });
     let place: Box<[Journal; 1]> = place.into_boxed_slice().try_into().map_err(|_| VckError::NoMemory)?;
@@ -143,26 +153,28 @@ impl Journal {
         self.phase = Phase::Refused;
         self.covered = DataExtent::default();
         (self.written, self.durable, self.upcoming, self.unsettled) = (None, None, None, true);
-        (self.torn, self.found) = (TornSectors::new(), None);
+        (self.torn, self.fresh, self.found) = (TornSectors::new(), false, None);
         let Some(slots) = self.slots else { return Ok(Found::Unavailable) };
         let mut search = Search::new(io, &self.mac, &self.binding, slots, &mut self.slot)?;
         let claimed = search.run()?;
         let Outcome { newest, unread } = search.outcome();
+        self.unread = unread;
+        let jump = if unread.iter().all(ReplicaSet::is_empty) { 0 } else { JUMP };
         let Some(newest) = newest else {
             if claimed {
                 return Err(VckError::BadBlock(
                     "its conversion record is damaged in every replica, or was written under another key",
                 ));
             }
-            self.generation = if unread { JUMP } else { 0 };
+            self.generation = jump;
             if self.blocks.vendor {
                 return Ok(Found::Unavailable);
             }
-            self.phase = Phase::Ready;
+            (self.phase, self.fresh) = (Phase::Ready, true);
             return Ok(Found::Nothing);
         };
         let decoded = codec::decode(&self.slot, &self.binding, &mut self.damaged, &mut self.torn)?;
-        self.generation = decoded.generation.checked_add(if unread { JUMP } else { 0 }).ok_or(WORN)?;
+        self.generation = decoded.generation.checked_add(jump).ok_or(WORN)?;
         self.durable = Some(newest.slot);
         self.found = Some(newest);
         self.settle(&decoded)
@@ -186,30 +198,51 @@ impl Journal {
             }
         }
         self.covered = zone;
-        self.phase = Phase::Ready;
+        (self.phase, self.fresh) = (Phase::Ready, true);
         let damaged = self.damaged.get(..decoded.damaged).unwrap_or_default();
         let entry = Entry { activity, direction, boundary, zone, error, damaged };
         Ok(if overtaken { Found::Overtaken(entry) } else { Found::Entry(entry) })
     }
 
     fn restate(&mut self, io: &dyn SectorIo) -> VckResult<()> {
-        let (Phase::Ready, Some(slots), Some(found)) = (self.phase, self.slots, &mut self.found) else {
-            return Err(VckError::WrongState("there is no entry as it was found"));
+        let (true, Some(slots)) = (self.fresh, self.slots) else {
+            return Err(VckError::WrongState("nothing is as it was found"));
         };
-        let record = self.slot.get(..found.used).ok_or(OUTSIDE)?;
-        let mut outcome = Ok(());
-        for index in 0..self.binding.geometry.replica_count() {
-            if found.holders.contains(index) {
-                continue;
-            }
-            let written = place(&self.binding.geometry, &slots, index, found.slot, record.len())
-                .and_then(|lba| io.write_sectors(lba, record, Durability::AtNextFlush));
-            match written {
-                Ok(()) => found.holders.insert(index),
-                Err(_) => outcome = outcome.and(written),
+        let (geometry, mut delivery) = (&self.binding.geometry, Delivery::new(&mut self.failures));
+        // Some replica holds what was found, or was read and holds nothing.
+        delivery.taken = true;
+        if let Some(found) = &mut self.found {
+            let holders = found.holders;
+            let record = self.slot.get(..found.used).ok_or(OUTSIDE)?;
+            for index in (0..geometry.replica_count()).filter(|&index| !holders.contains(index)) {
+                let written = place(geometry, &slots, index, found.slot, record.len())
+                    .and_then(|lba| io.write_sectors(lba, record, Durability::AtNextFlush));
+                if delivery.note(index, written) {
+                    found.holders.insert(index);
+                }
             }
         }
-        outcome
+        // What could not be read may be newer and have no standing: it must not be found another time.
+        let blank = sector_buffer(geometry.sector_size().usize())?;
+        for (slot, unread) in Slot::BOTH.into_iter().zip(&mut self.unread) {
+            let replicas = *unread;
+            for index in replicas.iter() {
+                let restated = |found: &Newest| found.slot == slot && found.holders.contains(index);
+                let wiped = self.found.as_ref().is_some_and(restated) || {
+                    let written = place(geometry, &slots, index, slot, blank.len())
+                        .and_then(|lba| io.write_sectors(lba, &blank, Durability::AtNextFlush));
+                    delivery.note(index, written)
+                };
+                if wiped {
+                    unread.remove(index);
+                }
+            }
+        }
+        delivery.outcome()
+    }
+
+    fn lost_replicas(&self) -> usize {
+        self.failures.iter().filter(|&&failures| is_lost(failures)).count()
     }
 
     fn note_torn(&mut self, sector: DataSector, bytes: &[u8]) {
@@ -227,7 +260,7 @@ impl Journal {
             return Err(VckError::InvalidData("the zone is too long for the record, or its bytes are not all there"));
         }
         // What was read and the old digests are gone from here on, whatever happens.
-        (self.covered, self.found) = (DataExtent::default(), None);
+        (self.covered, self.fresh) = (DataExtent::default(), false);
         let (places, _) = self.slot.get_mut(DIGESTS..).unwrap_or_default().as_chunks_mut::<DIGEST_SIZE>();
         let sectors = ciphertext.chunks_exact(size.usize()).zip(zone.first.get()..);
         for (place, (bytes, sector)) in places.iter_mut().zip(sectors) {
@@ -260,7 +293,7 @@ impl Journal {
                 Err(error) => return Err(error),
             }
         }
-        (self.written, self.found) = (None, None);
+        (self.written, self.fresh) = (None, false);
         self.torn.keep(entry.damaged);
         self.generation = self.generation.checked_add(1).ok_or(WORN)?;
         let contents =
@@ -271,13 +304,13 @@ impl Journal {
         let used = codec::used_bytes(digests, size).and_then(|used| self.slot.get_mut(..used)).ok_or(OUTSIDE)?;
         codec::seal(&self.mac, used)?;
         let slot = self.durable.map_or(Slot::First, Slot::other);
-        let mut outcome = Ok(());
+        let mut delivery = Delivery::new(&mut self.failures);
         for index in 0..self.binding.geometry.replica_count() {
             let written = place(&self.binding.geometry, &slots, index, slot, used.len())
                 .and_then(|lba| io.write_sectors(lba, used, Durability::AtNextFlush));
-            outcome = outcome.and(written);
+            delivery.note(index, written);
         }
-        outcome?;
+        delivery.outcome()?;
         self.written = Some(Written { slot, upcoming });
         Ok(())
     }
@@ -346,6 +379,11 @@ impl ConversionJournal for [Journal; 1] {
     fn restate(&mut self, io: &dyn SectorIo) -> VckResult<()> {
         let [journal] = self;
         journal.restate(io)
+    }
+
+    fn lost_replicas(&self) -> usize {
+        let [journal] = self;
+        journal.lost_replicas()
     }
 
     fn note_torn(&mut self, sector: DataSector, bytes: &[u8]) {

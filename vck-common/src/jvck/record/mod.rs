@@ -4,6 +4,7 @@
 //! journal   which slot, which generation, which salts; what opening decides
 //!    |- search   the newest authentic record of all replicas
 //!    |- codec    the bytes of a record, sealing and checking them
+//!    |- delivery writes of which some replicas fail
 //!    |- salts    the metadata blocks that may be on disk
 //!    |- torn     what torn sectors held when they were found
 //!    |- digest   one keyed 64-bit digest per sector
@@ -13,9 +14,10 @@
 //! # Invariants
 //! * Nothing of a record is believed before its MAC was checked, and every count in it has a limit besides.
 //! * A record names the salt of every good metadata block that may be on disk while it is the newest.
-//! * The slot of the newest durable record is never written.
+//! * The newest durable record is never overwritten.
 
 mod codec;
+mod delivery;
 mod digest;
 mod journal;
 mod layout;

@@ -40,8 +40,8 @@ pub(super) struct Newest {
 pub(super) struct Outcome {
     /// The newest authentic record.
     pub(super) newest: Option<Newest>,
-    /// A slot of some replica could not be read.
-    pub(super) unread: bool,
+    /// The replicas whose first and whose second slot could not be read.
+    pub(super) unread: [ReplicaSet; 2],
 }
 
 /// The search over all slots of all replicas.
@@ -54,7 +54,7 @@ pub(super) struct Search<'a> {
     record: &'a mut Vec<u8>,
     scratch: Vec<u8>,
     newest: Option<Newest>,
-    unread: bool,
+    unread: [ReplicaSet; 2],
 }
 
 impl<'a> Search<'a> {
@@ -67,7 +67,7 @@ impl<'a> Search<'a> {
         record: &'a mut Vec<u8>,
     ) -> VckResult<Self> {
         let scratch = sector_buffer(slots.bytes())?;
-        Ok(Self { io, mac, binding, slots, record, scratch, newest: None, unread: false })
+        Ok(Self { io, mac, binding, slots, record, scratch, newest: None, unread: [ReplicaSet::default(); 2] })
     }
 
     pub(super) fn outcome(self) -> Outcome {
@@ -83,7 +83,7 @@ impl<'a> Search<'a> {
         let mut failure = None;
         for index in 0..replicas {
             let mut claims = true;
-            for (slot, readable) in Slot::BOTH.into_iter().zip(&mut readable) {
+            for ((slot, readable), number) in Slot::BOTH.into_iter().zip(&mut readable).zip(0_usize..) {
                 match self.look(index, slot) {
                     Ok(ours) => {
                         claims &= ours;
@@ -91,7 +91,9 @@ impl<'a> Search<'a> {
                     }
                     Err(error) => {
                         claims = false;
-                        self.unread = true;
+                        if let Some(unread) = self.unread.get_mut(number) {
+                            unread.insert(index);
+                        }
                         failure = Some(error);
                     }
                 }
