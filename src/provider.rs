@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 
+use vck_common::xts::Features;
 use vck_common::{EncryptedOffset, EncryptedOffsetStore, Lba, RandomSource, VckError, VckResult, VolumeCipher};
 
 use crate::engine::ConversionPolicy;
@@ -35,6 +36,9 @@ pub struct AttachContext<'a> {
     pub partition_guid: Option<[u8; 16]>,
     /// The kernel's random source.
     pub random: &'a dyn RandomSource,
+    /// What this machine's processor and system offer to the sector cipher, as far as it passed the test at driver load: for
+    /// [`XtsVolumeCipher::with_features`](vck_common::XtsVolumeCipher::with_features).
+    pub features: Features,
 }
 
 /// Which volume is being released.

@@ -35,7 +35,8 @@ impl<'a> HelpedCipher<'a> {
     /// Does `wide` to every piece of `data`; false if the run is better left to the cipher alone.
     fn share(&self, data: &mut [u8], size: SectorSize, piece: &Piece<'_>) -> bool {
         let length = data.len();
-        let Some(level) = ApcOrBelow::check().filter(|_| length >= WIDE_FROM) else { return false };
+        let level = if length >= WIDE_FROM { ApcOrBelow::check() } else { None };
+        let Some(level) = level else { return false };
         let step = PIECE.saturating_sub(PIECE % size.usize()).max(size.usize());
         let step = if length >= SHARED_FROM { step } else { length };
         self.crew.run(level, self.cipher.wide_state(), data, step, piece, || self.helpers.set());

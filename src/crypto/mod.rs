@@ -5,10 +5,28 @@ mod burst;
 mod helped;
 mod pool;
 
-use vck_common::{DataExtent, DataSector, SectorSize, VolumeCipher};
+use vck_common::xts::{ExtendedMask, Features, self_test};
+use vck_common::{DataExtent, DataSector, SectorSize, VckResult, VolumeCipher};
+
+use crate::nt::with_wide_registers;
 
 pub use helped::HelpedCipher;
 pub use pool::{Work, WorkerPool};
+
+/// Runs the sector cipher's kernels against known answers; the features of those that gave them. IRQL <= APC_LEVEL.
+///
+/// Kernels whose registers cannot be saved now are left out. Errors: no memory, or the portable kernel is wrong.
+pub fn tested_features() -> VckResult<Features> {
+    let passed = with_wide_registers(ExtendedMask::all(), self_test)?;
+    let failed = Features::detected().difference(passed);
+    if !failed.is_empty() {
+        log::warn!(
+            "sector cipher: {failed:?} is there but not used: its test failed, or its registers cannot be saved"
+        );
+    }
+    log::info!("sector cipher: {passed:?}");
+    Ok(passed)
+}
 
 /// Bytes of the front of a buffer over `extent` that lie below `boundary`.
 fn cipher_bytes(extent: DataExtent, boundary: DataSector, size: SectorSize, available: usize) -> usize {

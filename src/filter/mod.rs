@@ -35,7 +35,8 @@ const DEVICE_TYPE: u32 = 0x07;
 /// Attaches an unbound filter above `physical`, before anything mounts.
 pub fn add(core: &'static Core, passive: Passive, driver: DriverObject, physical: PhysicalDevice) -> VckResult<()> {
     let name = physical.name(passive)?;
-    let front = FrontDoor { resubmit: rw::dispatch, serve_starved: reserve::serve };
+    let front =
+        FrontDoor { resubmit: rw::dispatch, resubmit_elsewhere: rw::dispatch_elsewhere, serve_starved: reserve::serve };
     let filter = FilterDevice::try_new(core, physical, name, front)?;
     let device = OwnedDevice::create(passive, driver, None, DEVICE_TYPE, 0, filter)?;
     device.attach(passive, physical, &core.filters)

@@ -87,8 +87,8 @@ pub(super) fn flush(device: DeviceRef<'_, FilterDevice>, irp: Irp) -> Dispositio
     irp.forward(device.lower())
 }
 
-/// A request that came where `IoCallDriver` for I/O is not allowed, above APC_LEVEL: some thread dispatches it.
-fn dispatch_elsewhere(device: DeviceRef<'_, FilterDevice>, irp: Irp) -> Disposition {
+/// A request that may not be dispatched here, as above APC_LEVEL, where `IoCallDriver` for I/O is not allowed: some thread does it.
+pub(super) fn dispatch_elsewhere(device: DeviceRef<'_, FilterDevice>, irp: Irp) -> Disposition {
     let pool = &device.core.pool;
     pool.try_call(irp, Job::Dispatch.word(0)).unwrap_or_else(|irp| {
         let entered = device.role().mode.enter();
@@ -272,6 +272,7 @@ fn encrypt_and_send(device: DeviceRef<'_, FilterDevice>, irp: Irp, entered: Ente
 }
 
 /// The transfer that a WRITE goes down in, with the offset and the length to send.
+#[inline(never)] // Its frames are gone when the drivers below get the stack.
 fn encrypted_copy(
     device: DeviceRef<'_, FilterDevice>,
     irp: &mut Irp,

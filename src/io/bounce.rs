@@ -5,13 +5,13 @@
 //! # Invariants
 //! * A kept buffer holds ciphertext only; one that held plaintext is wiped and freed.
 //! * What is kept is bounded: [`SIZES`] states it, per volume.
-//! * Nothing is called with a shelf's lock held but the taking and putting of a pointer.
+//! * Taking and giving back need no lock: completion routines do it.
 
 use alloc::boxed::Box;
 
 use vck_common::VckResult;
 
-use crate::nt::{KVec, LowerDevice, SpinLock, Transfer, processor_count, processor_number, try_box};
+use crate::nt::{KVec, LowerDevice, Slots, Transfer, processor_count, processor_number, try_box};
 
 /// Sizes that buffers are made in, bytes, and how many of each are kept: 10.5 MiB at most.
 const SIZES: [(usize, usize); 3] = [(4 << 10, 128), (64 << 10, 32), (1 << 20, 8)];
@@ -22,7 +22,7 @@ const MAX_SHELVES: usize = 8;
 /// One processor's kept transfers of each size; alone on its cache lines.
 #[repr(align(128))]
 struct Shelf {
-    kept: SpinLock<[KVec<Box<Transfer>>; SIZES.len()]>,
+    kept: [Slots<Transfer>; SIZES.len()],
 }
 
 /// The bounce buffers of one volume.
@@ -34,13 +34,11 @@ impl BounceBuffers {
     /// Nothing kept yet, with room for all that may be.
     pub fn try_new() -> VckResult<Self> {
         let count = processor_count().min(MAX_SHELVES);
+        let [small, middle, large] = SIZES.map(|(_, most)| most.div_ceil(count));
         let mut shelves = KVec::new();
         for _ in 0..count {
-            let mut kept = [KVec::new(), KVec::new(), KVec::new()];
-            for (shelf, (_, most)) in kept.iter_mut().zip(SIZES) {
-                shelf.try_reserve(most.div_ceil(count))?;
-            }
-            shelves.try_push(Shelf { kept: SpinLock::new(kept) })?;
+            let kept = [Slots::try_new(small)?, Slots::try_new(middle)?, Slots::try_new(large)?];
+            shelves.try_push(Shelf { kept })?;
         }
         Ok(Self { shelves })
     }
@@ -61,7 +59,7 @@ impl BounceBuffers {
     /// Errors: no memory.
     pub fn take(&self, lower: LowerDevice, bytes: usize) -> VckResult<Box<Transfer>> {
         let Some(class) = Self::class_of(bytes) else { return try_box(Transfer::try_new(lower, bytes)?) };
-        let take = |shelf: &Shelf| shelf.kept.with(|kept| kept.get_mut(class).and_then(KVec::pop));
+        let take = |shelf: &Shelf| shelf.kept.get(class).and_then(Slots::take);
         if let Some(transfer) = self.near_first().find_map(take) {
             return Ok(transfer);
         }
@@ -74,29 +72,20 @@ impl BounceBuffers {
         let bytes = transfer.buffer().len();
         let class = Self::class_of(bytes).filter(|class| SIZES.get(*class).is_some_and(|(size, _)| *size == bytes));
         let Some(class) = class.filter(|_| transfer.may_be_kept()) else { return drop(transfer) };
-        let most = SIZES.get(class).map_or(0, |(_, most)| most.div_ceil(self.shelves.len().max(1)));
-        let mut transfer = Some(transfer);
-        for shelf in self.near_first() {
-            shelf.kept.with(|kept| {
-                let Some(kept) = kept.get_mut(class).filter(|kept| kept.len() < most) else { return };
-                if let Some(transfer) = transfer.take() {
-                    // There is room (`try_new`).
-                    let _ = kept.try_push(transfer);
-                }
-            });
-            if transfer.is_none() {
-                return;
+        let mut transfer = transfer;
+        for kept in self.near_first().filter_map(|shelf| shelf.kept.get(class)) {
+            match kept.put(transfer) {
+                Ok(()) => return,
+                Err(back) => transfer = back,
             }
         }
     }
 
     /// Frees all that is kept.
     pub fn clear(&self) {
-        for shelf in self.shelves.iter() {
-            for class in 0..SIZES.len() {
-                while let Some(transfer) = shelf.kept.with(|kept| kept.get_mut(class).and_then(KVec::pop)) {
-                    drop(transfer);
-                }
+        for kept in self.shelves.iter().flat_map(|shelf| &shelf.kept) {
+            while let Some(transfer) = kept.take() {
+                drop(transfer);
             }
         }
     }

@@ -95,6 +95,7 @@ impl Crew {
 
     /// Does `body` for every piece of `data`, `piece` bytes long but for the last, with the registers of `state` where they can be
     /// had. `call_helpers` is called once there is something to help with. Returns when all is done.
+    #[inline(never)] // As for the saved state below it.
     pub fn run(
         &self,
         level: ApcOrBelow,

@@ -210,12 +210,18 @@ impl Transfer {
         // READ and WRITE have one layout.
         next.Parameters.Read.Length = u32::try_from(length).map_err(|_| NtStatus::INVALID_PARAMETER)?;
         next.Parameters.Read.ByteOffset = byte_offset;
-        // SAFETY: the piece lies inside the whole, and `part` has room for it.
-        unsafe {
-            sys::IoBuildPartialMdl(self.whole.as_ptr(), self.part.as_ptr(), self.buffer.as_ptr().cast(), length as u32);
-        }
+        let mdl = if length == self.buffer.as_slice().len() {
+            self.whole
+        } else {
+            // SAFETY: the piece lies inside the whole, and `part` has room for it.
+            unsafe {
+                let (whole, part) = (self.whole.as_ptr(), self.part.as_ptr());
+                sys::IoBuildPartialMdl(whole, part, self.buffer.as_ptr().cast(), length as u32);
+            }
+            self.part
+        };
         // SAFETY: ours.
-        unsafe { (*self.irp.as_ptr()).MdlAddress = self.part.as_ptr() };
+        unsafe { (*self.irp.as_ptr()).MdlAddress = mdl.as_ptr() };
         Ok(())
     }
 
@@ -240,8 +246,10 @@ impl Transfer {
         next.Parameters.Write.Key = unsafe { location.Parameters.Write.Key };
         // SAFETY: live IRPs; any IRQL up to DISPATCH_LEVEL.
         let hint = unsafe { sys::IoGetIoPriorityHint(ptr::from_ref(irp).cast_mut()) };
-        // SAFETY: ours. It fails only for an invalid hint, and this one comes from an IRP.
-        let _ = unsafe { sys::IoSetIoPriorityHint(self.irp.as_ptr(), hint) };
+        if hint != sys::_IO_PRIORITY_HINT::IoPriorityNormal {
+            // SAFETY: ours. It fails only for an invalid hint, and this one comes from an IRP.
+            let _ = unsafe { sys::IoSetIoPriorityHint(self.irp.as_ptr(), hint) };
+        }
     }
 
     /// Copies the id under which the caller's request is traced, if it has one.

@@ -42,6 +42,7 @@ fn enabled(wanted: ExtendedMask) -> ExtendedMask {
 /// Runs `body` with as many of the `wanted` registers as can be had, or with none. IRQL <= DISPATCH_LEVEL.
 ///
 /// Saving costs some hundred nanoseconds and may allocate: once for a batch of work, not once for each piece.
+#[inline(never)] // The saved state is not to take stack from whoever calls down later.
 pub fn with_wide_registers<R>(wanted: ExtendedMask, body: impl FnOnce(Option<WideRegisters<'_>>) -> R) -> R {
     if wanted.is_empty() || ApcOrBelow::check().is_none() {
         return body(None);

@@ -160,7 +160,13 @@ impl Core {
 
     /// Asks the provider, and checks its answer against the volume.
     fn key<'a>(&'a self, survey: &Surveyed<'_>, name: &'a str, vmk: &[u8]) -> VckResult<Keyed<'a>> {
-        let context = AttachContext { io: survey.io.clone(), vmk, partition_guid: None, random: &self.random };
+        let context = AttachContext {
+            io: survey.io.clone(),
+            vmk,
+            partition_guid: None,
+            random: &self.random,
+            features: self.features,
+        };
         // What it derives leaves copies on the stack; they end here.
         match on_wiped_stack(|| self.provider.on_attach(&context))? {
             IoConfig::Passthrough => Err(VckError::Unsupported("the provider does not take this volume")),

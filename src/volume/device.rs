@@ -19,6 +19,8 @@ use crate::nt::{
 pub struct FrontDoor {
     /// Dispatches a READ or WRITE again. IRQL <= APC_LEVEL.
     pub resubmit: fn(DeviceRef<'_, FilterDevice>, Irp) -> Disposition,
+    /// The same on another thread, without waiting, allocating or calling down on this one. IRQL <= DISPATCH_LEVEL.
+    pub resubmit_elsewhere: fn(DeviceRef<'_, FilterDevice>, Irp) -> Disposition,
     /// Serves one request with the volume's reserve, because it could not get memory. PASSIVE_LEVEL.
     pub serve_starved: fn(Passive, DeviceRef<'_, FilterDevice>, Irp, &mut Reserve),
 }
@@ -99,11 +101,13 @@ impl FilterDevice {
 }
 
 impl DeviceRef<'_, FilterDevice> {
-    /// Dispatches the requests that wait for a zone, once each: one that still has to wait queues itself again.
+    /// Has the requests that wait for a zone dispatched, once each: one that still has to wait queues itself again.
+    ///
+    /// Not on this thread, which is the sweep's: the next zone may be closed, and while it is only the framework's own work is done.
     pub fn readmit(self, _: Passive) {
         for _ in 0..self.waiters.len() {
             let Some((irp, _)) = self.waiters.pop() else { return };
-            (self.front.resubmit)(self, irp).settled();
+            (self.front.resubmit_elsewhere)(self, irp).settled();
         }
     }
 }

@@ -29,8 +29,9 @@ mod sweeper;
 use alloc::boxed::Box;
 
 use vck_common::VckResult;
+use vck_common::xts::Features;
 
-use crate::crypto::WorkerPool;
+use crate::crypto::{WorkerPool, tested_features};
 use crate::nt::{DeviceList, KernelRandom, Mutex, Passive};
 use crate::provider::VolumeProvider;
 
@@ -53,6 +54,8 @@ pub struct Core {
     pub random: KernelRandom,
     /// Threads for work that may not be done where a request arrives.
     pub pool: WorkerPool,
+    /// What the sector cipher may use on this machine.
+    pub features: Features,
     transactions: Mutex<()>,
 }
 
@@ -63,6 +66,7 @@ impl Core {
             filters: DeviceList::new(),
             provider,
             random: KernelRandom,
+            features: tested_features()?,
             pool: WorkerPool::start(passive, work)?,
             transactions: Mutex::try_new(())?,
         })

@@ -19,7 +19,8 @@ impl VolumeProvider for JvckProvider {
     fn on_attach(&self, context: &AttachContext<'_>) -> VckResult<IoConfig> {
         let store = JvckMetadataStore::open(context.io.clone(), context.vmk)?;
         let keys = store.fvek_keys();
-        let cipher = XtsVolumeCipher::new(keys.fvek_key1.expose(), keys.fvek_key2.expose())?;
+        let (data_key, tweak_key) = (keys.fvek_key1.expose(), keys.fvek_key2.expose());
+        let cipher = XtsVolumeCipher::with_features(data_key, tweak_key, context.features)?;
         Ok(IoConfig::Encrypted {
             cipher: try_box(cipher)?,
             offset_sector: store.geometry().offset_sector(),
