@@ -167,7 +167,7 @@ impl Crew {
     }
 }
 
-#[cfg(all(test, not(windows)))]
+#[cfg(test)]
 mod tests {
     extern crate std;
 
