@@ -39,12 +39,15 @@ const PAGEABLE_AT_APC: &[&str] = &[
     "IoCreateDevice",
     "IoDeleteDevice",
     "IoVolumeDeviceToDosName",
+    "ObQueryNameString",
+    "PsDereferenceImpersonationToken",
+    "PsDereferencePrimaryToken",
     "RtlAbsoluteToSelfRelativeSD",
     "RtlAddAccessAllowedAce",
     "RtlAddAccessAllowedAceEx",
     "RtlCreateAcl",
+    "RtlInitializeSid",
     "RtlLengthSecurityDescriptor",
-    "RtlSetDaclSecurityDescriptor",
     "RtlValidSecurityDescriptor",
 ];
 

@@ -136,8 +136,8 @@ routines! {
         lower
     }
 
-    /// Detaches what is attached to `TargetDevice`. At or below `DISPATCH_LEVEL`.
-    fn IoDetachDevice(TargetDevice: PDEVICE_OBJECT), max 2 => |k| {
+    /// Detaches what is attached to `TargetDevice`. At `PASSIVE_LEVEL`.
+    fn IoDetachDevice(TargetDevice: PDEVICE_OBJECT), max 0 => |k| {
         let lower = k.device_known("IoDetachDevice", TargetDevice);
         k.device_detach(lower);
     }

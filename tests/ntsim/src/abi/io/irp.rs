@@ -214,20 +214,21 @@ routines! {
         k.file_target(File::at(FileObject as usize)).ptr()
     }
 
-    /// Process of the requestor: the model has one for all. At or below `DISPATCH_LEVEL`.
+    /// Process of the requestor; NULL when the IRP belongs to no thread. At or below `DISPATCH_LEVEL`. Weaker than Windows:
+    /// the model has one process for all.
     fn IoGetRequestorProcess(Irp: PIRP) -> PEPROCESS, max 2 => |k| {
         let irp = k.irp_known("IoGetRequestorProcess", Rule::IrpTouchedAfterPass, Irp);
         if irp.thread().is_null() { std::ptr::null_mut() } else { k.process_object().cast() }
     }
 
-    /// Priority hint of an IRP. At or below `DISPATCH_LEVEL`.
-    fn IoGetIoPriorityHint(Irp: PIRP) -> IO_PRIORITY_HINT, max 2 => |k| {
+    /// Priority hint of an IRP. Any IRQL.
+    fn IoGetIoPriorityHint(Irp: PIRP) -> IO_PRIORITY_HINT, max 15 => |k| {
         let irp = k.irp_known("IoGetIoPriorityHint", Rule::IrpTouchedAfterPass, Irp);
         k.irp_record(irp, |record| record.priority).unwrap_or(2)
     }
 
-    /// Sets the priority hint of an IRP. At or below `DISPATCH_LEVEL`.
-    fn IoSetIoPriorityHint(Irp: PIRP, PriorityHint: IO_PRIORITY_HINT) -> NTSTATUS, max 2 => |k| {
+    /// Sets the priority hint of an IRP. Any IRQL.
+    fn IoSetIoPriorityHint(Irp: PIRP, PriorityHint: IO_PRIORITY_HINT) -> NTSTATUS, max 15 => |k| {
         let irp = k.irp_known("IoSetIoPriorityHint", Rule::IrpTouchedAfterPass, Irp);
         if !(0..=3).contains(&PriorityHint) {
             return STATUS_INVALID_PARAMETER;

@@ -117,9 +117,9 @@ routines! {
         STATUS_SUCCESS
     }
 
-    /// Name of an object. At `PASSIVE_LEVEL`. `STATUS_INFO_LENGTH_MISMATCH` with the length needed when the buffer is too
+    /// Name of an object. At or below `APC_LEVEL`. `STATUS_INFO_LENGTH_MISMATCH` with the length needed when the buffer is too
     /// short; an object without a name has an empty one.
-    fn ObQueryNameString(Object: PVOID, ObjectNameInfo: POBJECT_NAME_INFORMATION, Length: ULONG, ReturnLength: PULONG) -> NTSTATUS, max 0 => |k| {
+    fn ObQueryNameString(Object: PVOID, ObjectNameInfo: POBJECT_NAME_INFORMATION, Length: ULONG, ReturnLength: PULONG) -> NTSTATUS, max 1 => |k| {
         let name = k.object_name(Object as usize);
         name_information(&name, ObjectNameInfo, Length, ReturnLength)
     }

@@ -107,8 +107,8 @@ routines! {
         STATUS_SUCCESS
     }
 
-    /// Sets the DACL of an absolute descriptor; the list is not copied. At or below `APC_LEVEL`.
-    fn RtlSetDaclSecurityDescriptor(SecurityDescriptor: PSECURITY_DESCRIPTOR, DaclPresent: BOOLEAN, Dacl: PACL, DaclDefaulted: BOOLEAN) -> NTSTATUS, max 1 => |k| {
+    /// Sets the DACL of an absolute descriptor; the list is not copied. At `PASSIVE_LEVEL`.
+    fn RtlSetDaclSecurityDescriptor(SecurityDescriptor: PSECURITY_DESCRIPTOR, DaclPresent: BOOLEAN, Dacl: PACL, DaclDefaulted: BOOLEAN) -> NTSTATUS, max 0 => |k| {
         let _ = (k, DaclDefaulted);
         let at = SecurityDescriptor as usize;
         let control = get((at + 2) as *const u16).unwrap_or(0);
@@ -184,8 +184,8 @@ routines! {
         8 + 4 * SubAuthorityCount
     }
 
-    /// Initialises an identifier; its sub-authorities are to be set.
-    fn RtlInitializeSid(Sid: PSID, IdentifierAuthority: PSID_IDENTIFIER_AUTHORITY, SubAuthorityCount: UCHAR) -> NTSTATUS, max 2 => |k| {
+    /// Initialises an identifier; its sub-authorities are to be set. At or below `APC_LEVEL`.
+    fn RtlInitializeSid(Sid: PSID, IdentifierAuthority: PSID_IDENTIFIER_AUTHORITY, SubAuthorityCount: UCHAR) -> NTSTATUS, max 1 => |k| {
         let _ = k;
         if SubAuthorityCount > 15 {
             return STATUS_INVALID_PARAMETER;
@@ -246,8 +246,8 @@ routines! {
         k.token_object() as HANDLE
     }
 
-    /// Gives the reference back. At or below `DISPATCH_LEVEL`.
-    fn PsDereferencePrimaryToken(PrimaryToken: PACCESS_TOKEN), max 2 => |k| {
+    /// Gives the reference back. At or below `APC_LEVEL`.
+    fn PsDereferencePrimaryToken(PrimaryToken: PACCESS_TOKEN), max 1 => |k| {
         k.object_dereference(PrimaryToken as usize);
     }
 
@@ -257,8 +257,8 @@ routines! {
         std::ptr::null_mut()
     }
 
-    /// Gives the reference back. At or below `DISPATCH_LEVEL`.
-    fn PsDereferenceImpersonationToken(ImpersonationToken: PACCESS_TOKEN), max 2 => |k| {
+    /// Gives the reference back. At or below `APC_LEVEL`.
+    fn PsDereferenceImpersonationToken(ImpersonationToken: PACCESS_TOKEN), max 1 => |k| {
         if !ImpersonationToken.is_null() {
             k.object_dereference(ImpersonationToken as usize);
         }
