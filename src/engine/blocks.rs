@@ -77,6 +77,11 @@ impl Blocks {
         Ok(())
     }
 
+    /// Forgets the blocks that are ready, and gives their memory back.
+    pub(super) fn give_back(&mut self) {
+        self.ready = Vec::new();
+    }
+
     /// Whether blocks for `at` are ready.
     pub(super) fn has(&self, at: Position) -> bool {
         self.ready(at).is_some()

@@ -284,6 +284,7 @@ impl Sweep {
         if self.state == State::Idle {
             // What fails here is tried again by the next call.
             let _attempt = self.ledger.catch_up(parts, self.position);
+            self.give_back();
         }
         if rest.is_zero() { Step::Worked } else { Step::Rest(rest) }
     }

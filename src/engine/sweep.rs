@@ -227,9 +227,9 @@ impl Sweep {
         if self.fenced.is_some() || self.failed_steps >= retry::STEP_TRIES {
             return Step::Idle;
         }
-        self.copies.release();
-        self.spare.release();
-        let Err(failure) = self.bring_up_to_date(parts) else {
+        let done = self.bring_up_to_date(parts);
+        self.give_back();
+        let Err(failure) = done else {
             self.healed = false;
             if self.failed_steps > 0 {
                 // The error that shows was one of these attempts.
@@ -246,6 +246,13 @@ impl Sweep {
             self.state = State::Faulted;
         }
         Step::Idle
+    }
+
+    /// Gives back what only a running conversion needs.
+    pub(super) fn give_back(&mut self) {
+        self.copies.release();
+        self.spare.release();
+        self.ledger.blocks.give_back();
     }
 
     fn bring_up_to_date(&mut self, parts: &Parts<'_>) -> Result<(), Failure> {

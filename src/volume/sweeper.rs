@@ -2,7 +2,8 @@
 //!
 //! # Ordering rules
 //! * One order is under way at a time; the sweep thread takes it between two steps, never with a zone closed when it answers.
-//! * The reserve thread ends before the sweep thread, and both before the volume's mode is gone for good.
+//! * The sweep thread ends before the reserve thread, which serves what the last zone let through, and both before the volume's mode
+//!   is gone for good.
 
 use core::cell::{Cell, RefCell};
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -11,14 +12,18 @@ use core::time::Duration;
 use vck_common::{DataExtent, DataSector, NtStatus, VckError, VckResult};
 
 use super::bound::{CipherSide, Volume};
-use super::device::FilterDevice;
+use super::device::{FilterDevice, Starved};
 use super::load::Seen;
 use crate::engine::{Command, Foreground, Meter, Parts, Progress, Step, Sweep, ZoneGate};
 use crate::io::VolumeIo;
 use crate::nt::{
-    CriticalRegion, Event, EventKind, Held, KernelRandom, LowerDevice, MappingWindow, Mutex, Passive, Shared, SpinLock,
-    Thread, Transfer, Waited, nanoseconds,
+    CriticalRegion, Event, EventKind, Held, KernelRandom, LowerDevice, MappingWindow, Mutex, Passive, Priority, Shared,
+    SpinLock, Thread, Transfer, Waited, nanoseconds,
 };
+
+/// How long at a time the sweep waits for the requests inside a zone, and how often before it opens the zone again.
+const DRAIN_SLICE: Duration = Duration::from_millis(100);
+const DRAIN_SLICES: u32 = 20;
 
 /// What the sweep thread may be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +36,10 @@ pub(super) enum Order {
     Halt,
     /// Go on after a halt.
     Continue,
+    /// As a halt, for a transaction that looks at what the sweep holds.
+    Hold,
+    /// The transaction came to nothing.
+    LetGo,
     /// Finish the step and end the thread.
     End,
 }
@@ -135,13 +144,13 @@ impl Sweeper {
         let again = || filter.core.filters.find(|device| device.same(filter.device())).ok_or(VckError::Removed);
         let (sweep_filter, reserve_filter) = (again()?, again()?);
         let (sweep_volume, reserve_volume) = (volume.clone(), volume.clone());
-        let thread = Thread::spawn(passive, move |passive| {
+        let thread = Thread::spawn(passive, Priority::Normal, move |passive| {
             if let Some(side) = &sweep_volume.cipher_side {
                 SweepThread { side, filter: &sweep_filter, io: &io }.run(passive, sweep);
             }
         })?;
         self.threads.with(|threads| threads.sweep = Some(thread));
-        let thread = Thread::spawn(passive, move |passive| {
+        let thread = Thread::spawn(passive, Priority::Requests, move |passive| {
             if let Some(side) = &reserve_volume.cipher_side {
                 serve_from_reserve(passive, &reserve_filter, side, reserve);
             }
@@ -160,12 +169,6 @@ impl Sweeper {
 
     /// Ends both threads, the sweep at a committed step. Later calls do nothing.
     pub(super) fn end(&self, passive: Passive, filter: &FilterDevice) {
-        self.reserve_ends.store(true, Ordering::Release);
-        filter.starved_work.set();
-        let reserve = self.threads.with(|threads| threads.reserve.take());
-        if let Some(thread) = reserve {
-            thread.join(passive);
-        }
         // Taken and ended under one hold of the mutex: an order that comes later finds no thread and is refused.
         self.orders.with(passive, |()| {
             if let Some(thread) = self.threads.with(|threads| threads.sweep.take()) {
@@ -174,18 +177,50 @@ impl Sweeper {
                 thread.join(passive);
             }
         });
+        self.reserve_ends.store(true, Ordering::Release);
+        filter.starved_work.set();
+        if let Some(thread) = self.threads.with(|threads| threads.reserve.take()) {
+            thread.join(passive);
+        }
     }
 }
 
 fn serve_from_reserve(passive: Passive, filter: &Held<FilterDevice>, side: &CipherSide, mut reserve: Reserve) {
     loop {
-        while let Some((irp, _)) = filter.starved.pop() {
-            (filter.front.serve_starved)(passive, filter.device(), irp, &mut reserve);
+        while let Some((irp, what)) = filter.starved.pop() {
+            if what == Starved::Serve as usize {
+                (filter.front.serve_starved)(passive, filter.device(), irp, &mut reserve);
+            } else {
+                (filter.front.resubmit)(filter.device(), irp).settled();
+            }
         }
         if side.sweeper.reserve_ends.load(Ordering::Acquire) {
             return;
         }
         filter.starved_work.wait(passive);
+    }
+}
+
+/// Why the sweep stands still.
+struct Stops {
+    /// The volume is not in place yet.
+    waits: bool,
+    /// The device is being stopped or removed, or the system shuts down.
+    halted: bool,
+    /// A transaction looks at what it holds.
+    held: bool,
+}
+
+impl Stops {
+    fn any(&self) -> bool {
+        self.waits || self.halted || self.held
+    }
+
+    /// Brings a step to its end. Before the volume is in place there is none.
+    fn settle(&self, sweep: &mut Sweep, parts: &Parts<'_>) {
+        if !self.waits {
+            sweep.settle(parts);
+        }
     }
 }
 
@@ -208,13 +243,10 @@ impl SweepThread<'_> {
             gate: &gate,
             meter: &load,
         };
-        // Until the volume is in place.
-        let mut halted = true;
-        let mut begun = false;
+        let mut stops = Stops { waits: true, halted: false, held: false };
         loop {
             if let Some(order) = self.side.sweeper.order.with(Option::take) {
-                begun |= matches!(order, Order::Begin(_));
-                let result = if begun { Self::obey(order, &mut sweep, &parts, &mut halted) } else { Ok(()) };
+                let result = Self::obey(order, &mut sweep, &parts, &mut stops);
                 self.publish(&sweep);
                 self.side.sweeper.result.with(|slot| *slot = Some(result));
                 self.side.sweeper.answered.set();
@@ -223,7 +255,7 @@ impl SweepThread<'_> {
                 }
                 continue;
             }
-            if halted {
+            if stops.any() {
                 self.side.sweeper.work.wait(passive);
                 continue;
             }
@@ -239,26 +271,27 @@ impl SweepThread<'_> {
         }
     }
 
-    fn obey(order: Order, sweep: &mut Sweep, parts: &Parts<'_>, halted: &mut bool) -> VckResult<()> {
+    fn obey(order: Order, sweep: &mut Sweep, parts: &Parts<'_>, stops: &mut Stops) -> VckResult<()> {
         match order {
             Order::Begin(goes_on) => {
-                *halted = false;
+                stops.waits = false;
                 if goes_on { sweep.command(parts, Command::Resume) } else { Ok(()) }
             }
+            Order::Run(_) if stops.waits => Err(VckError::WrongState("the volume is just being attached")),
             Order::Run(stop @ (Command::Pause | Command::Suspend)) => sweep.command(parts, stop),
-            Order::Run(_) if *halted => Err(VckError::WrongState("the device is being stopped or removed")),
+            Order::Run(_) if stops.any() => Err(VckError::WrongState("the device is being stopped or removed")),
             Order::Run(command) => sweep.command(parts, command),
-            Order::Halt => {
-                *halted = true;
-                sweep.settle(parts);
+            Order::Halt | Order::Hold => {
+                *(if order == Order::Halt { &mut stops.halted } else { &mut stops.held }) = true;
+                stops.settle(sweep, parts);
                 Ok(())
             }
-            Order::Continue => {
-                *halted = false;
+            Order::Continue | Order::LetGo => {
+                *(if order == Order::Continue { &mut stops.halted } else { &mut stops.held }) = false;
                 Ok(())
             }
             Order::End => {
-                sweep.settle(parts);
+                stops.settle(sweep, parts);
                 Ok(())
             }
         }
@@ -290,7 +323,7 @@ impl Meter for LoadMeter<'_> {
     }
 }
 
-/// The engine's gate: closing waits for the requests inside, opening dispatches those that wait.
+/// The engine's gate: closing waits for the requests inside, opening has those dispatched that wait.
 ///
 /// The thread is in a critical region while any zone is closed: requests of the whole system may wait for it.
 struct Gate<'a> {
@@ -330,8 +363,18 @@ impl ZoneGate for Gate<'_> {
     fn close_and_drain(&self, zone: DataExtent) -> VckResult<()> {
         self.side.gate.close(zone)?;
         self.change_regions(true);
+        let mut slices = 0_u32;
         while !self.side.gate.is_drained(zone) {
-            self.side.drained.wait(self.passive);
+            if self.side.drained.wait_for(self.passive, DRAIN_SLICE) == Waited::Signalled {
+                continue;
+            }
+            slices = slices.saturating_add(1);
+            // A device may keep a request for minutes, and everybody else who wants the zone would wait with us.
+            let ordered = self.side.sweeper.order.with(|order| order.is_some());
+            if ordered || slices >= DRAIN_SLICES {
+                self.open(zone);
+                return Err(VckError::Busy);
+            }
         }
         Ok(())
     }
@@ -343,7 +386,7 @@ impl ZoneGate for Gate<'_> {
     fn open(&self, zone: DataExtent) {
         self.side.gate.open(zone);
         self.change_regions(false);
-        self.filter.device().readmit(self.passive);
+        self.filter.device().readmit_elsewhere();
     }
 
     fn fence(&self, zone: DataExtent, status: NtStatus) {

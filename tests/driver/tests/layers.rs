@@ -12,7 +12,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("nt", 1),
     ("io", 2),
     ("crypto", 3),
-    ("engine", 3),
+    ("engine", 2),
     ("provider", 3),
     ("volume", 4),
     ("control", 5),

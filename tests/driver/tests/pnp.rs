@@ -141,8 +141,7 @@ fn removal_in_the_middle_of_a_conversion_and_back_again() {
             );
             client.reattach(r"\??\D:", &VMK).expect("attaches");
             let (state, boundary, _) = client.progress(r"\??\D:").expect("progress");
-            assert_eq!(state, 0, "a data volume waits for START");
-            assert!(boundary <= bench.data_sectors());
+            assert!(state == 1 || boundary == bench.data_sectors(), "a conversion that was running goes on");
             client.encrypt(r"\??\D:").expect("goes on");
         }
         assert_eq!(bench.world.device_name(volume), r"\Device\HarddiskVolume4");

@@ -45,7 +45,7 @@ fn a_seed_replays_identically_and_another_one_differs() {
 
 /// Drivers that are wrong in one place each.
 mod wrong {
-    use vck_common::jvck::JvckMetadataStore;
+    use vck_common::jvck::{JvckMetadataStore, JvckSecrets};
     use vck_common::{DataSector, SectorSize, VckResult, VolumeCipher, XtsVolumeCipher};
     use vck_windrv::control::ControlNames;
     use vck_windrv::driver::Product;
@@ -93,15 +93,20 @@ mod wrong {
         }
     }
 
+    /// On a frame of its own: the cipher is large, and the volume is opened without it.
+    #[inline(never)]
+    fn cipher(keys: &JvckSecrets, mistake: Mistake) -> VckResult<Box<dyn VolumeCipher>> {
+        let inner = XtsVolumeCipher::new(keys.fvek_key1.expose(), keys.fvek_key2.expose())?;
+        Ok(try_box(Cipher { inner, mistake })?)
+    }
+
     pub(crate) struct Provider(Mistake);
 
     impl VolumeProvider for Provider {
         fn on_attach(&self, context: &AttachContext<'_>) -> VckResult<IoConfig> {
             let store = JvckMetadataStore::open(context.io.clone(), context.vmk)?;
-            let keys = store.fvek_keys();
-            let inner = XtsVolumeCipher::new(keys.fvek_key1.expose(), keys.fvek_key2.expose())?;
             Ok(IoConfig::Encrypted {
-                cipher: try_box(Cipher { inner, mistake: self.0 })?,
+                cipher: cipher(store.fvek_keys(), self.0)?,
                 offset_sector: store.geometry().offset_sector(),
                 encrypted_offset: store.load_offset(),
                 offset_store: try_box(store)?,
