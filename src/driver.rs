@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use vck_common::{VckError, VckResult};
 
 use crate::control::{ControlDevice, ControlNames};
-use crate::nt::{DriverCallbacks, DriverObject, Passive, PhysicalDevice, PublishedDevice, SpinLock};
+use crate::nt::{DriverCallbacks, DriverObject, Passive, PhysicalDevice, PublishedDevice, SpinLock, flush_queued_dpcs};
 use crate::provider::{IoctlAuthorization, VolumeProvider};
 use crate::volume::Core;
 
@@ -65,6 +65,7 @@ impl DriverCallbacks for Driver {
         if !self.core.filters.is_empty() {
             log::error!("unloaded while {} filters are in place", self.core.filters.len());
         }
+        flush_queued_dpcs(passive);
         let control = self.control.with(Option::take);
         if let Some(control) = control {
             control.retire(passive);

@@ -10,15 +10,15 @@ use crate::nt::{ApcOrBelow, KVec, nanoseconds, processor_count, processor_number
 const PER_REQUEST: usize = 16 * 1024;
 /// Bytes that one processor decrypts in completion routines in one burst.
 const PER_BURST: usize = 64 * 1024;
-/// Completions that begin within so many nanoseconds count as one burst: about what the bytes of one take.
-const BURST: u64 = 50_000;
+/// A burst ends with a pause of so many nanoseconds, whatever the cipher's speed.
+const PAUSE: u64 = 20_000;
 
 /// One processor's burst. The words are independent: what is lost when a thread moves to another processor between two of them is
 /// precision.
 #[derive(Default)]
 #[repr(align(64))]
 struct Burst {
-    since: AtomicU64,
+    last: AtomicU64,
     bytes: AtomicUsize,
 }
 
@@ -45,16 +45,26 @@ impl Bursts {
         let own = processor_number().checked_rem(self.0.len()).unwrap_or(0);
         let Some(burst) = self.0.get(own) else { return false };
         let now = nanoseconds();
-        if now.saturating_sub(burst.since.load(Ordering::Relaxed)) >= BURST {
-            burst.since.store(now, Ordering::Relaxed);
-            burst.bytes.store(bytes, Ordering::Relaxed);
-            return true;
+        let paused = now.saturating_sub(burst.last.load(Ordering::Relaxed)) >= PAUSE;
+        let before = if paused { 0 } else { burst.bytes.load(Ordering::Relaxed) };
+        let sum = before.saturating_add(bytes);
+        if sum > PER_BURST {
+            // The burst goes on, in other threads' hands.
+            burst.last.store(now, Ordering::Relaxed);
+            return false;
         }
-        let sum = burst.bytes.load(Ordering::Relaxed).saturating_add(bytes);
-        let admitted = sum <= PER_BURST;
-        if admitted {
-            burst.bytes.store(sum, Ordering::Relaxed);
+        burst.bytes.store(sum, Ordering::Relaxed);
+        true
+    }
+
+    /// What was admitted last on this processor is decrypted.
+    pub(super) fn done(&self) {
+        if ApcOrBelow::check().is_some() {
+            return;
         }
-        admitted
+        let own = processor_number().checked_rem(self.0.len()).unwrap_or(0);
+        if let Some(burst) = self.0.get(own) {
+            burst.last.store(nanoseconds(), Ordering::Relaxed);
+        }
     }
 }

@@ -19,7 +19,8 @@ use vck_common::VckResult;
 use super::burst::Bursts;
 use super::helped::HelpedCipher;
 use crate::nt::{
-    Crew, Disposition, Event, EventKind, Irp, IrpQueue, KVec, Passive, Shared, SpinLock, Thread, processor_count,
+    Crew, Disposition, Event, EventKind, Irp, IrpQueue, KVec, Passive, Priority, Shared, SpinLock, Thread,
+    processor_count,
 };
 
 /// What the threads do with a request and its word.
@@ -142,7 +143,7 @@ impl WorkerPool {
 
     fn add_thread(&self, passive: Passive, body: fn(&Jobs, Passive)) -> VckResult<()> {
         let jobs = self.jobs.clone();
-        let thread = Thread::spawn(passive, move |passive| body(&jobs, passive))?;
+        let thread = Thread::spawn(passive, Priority::Requests, move |passive| body(&jobs, passive))?;
         self.threads.with(|threads| threads.try_push(thread))
     }
 
@@ -165,6 +166,11 @@ impl WorkerPool {
     /// Whether a completion routine may itself decrypt `bytes`; asked once for each time it does. IRQL <= DISPATCH_LEVEL.
     pub fn may_decrypt_here(&self, bytes: usize) -> bool {
         self.bursts.admit(bytes)
+    }
+
+    /// To be called when a decryption that [`may_decrypt_here`](Self::may_decrypt_here) allowed is done.
+    pub fn decrypted_here(&self) {
+        self.bursts.done();
     }
 
     /// `cipher` with the help of the pool's threads and with wide registers, for runs that are worth it.

@@ -2,6 +2,8 @@
 
 use vck_common::{ByteLen, ByteOffset, DataExtent, NtStatus, SectorCount};
 
+use zeroize::Zeroize;
+
 use super::rw;
 use crate::crypto::{decrypt_read, encrypt_write};
 use crate::nt::{DeviceRef, Entered, Irp, MappingWindow, Operation, Passive, major};
@@ -31,7 +33,14 @@ pub(super) fn serve(passive: Passive, device: DeviceRef<'_, FilterDevice>, irp: 
             rw::dispatch(device, irp).settled();
             return;
         };
-        let extent = rw::extent_of(volume, irp.request());
+        // Queued requests may have been bound anew since they were looked at.
+        let extent = match rw::classify(&volume.geometry, irp.request()) {
+            Ok(extent) => extent,
+            Err(status) => {
+                drop(entered);
+                return irp.finish(status, 0);
+            }
+        };
         let refusal = match side.enter(extent, rw::access_of(irp.request())) {
             Ok(_) => {
                 let access = rw::access_of(irp.request());
@@ -123,12 +132,14 @@ fn one_piece(
     let done = transfer.run(passive, lower, Operation::Read, piece.offset, piece.length, origin)?;
     let brought = transfer.buffer_mut().get_mut(..done.min(piece.length)).unwrap_or_default();
     decrypt_read(cipher, size, piece.extent, boundary, brought);
-    show(irp, window, piece, |target| {
+    let shown = show(irp, window, piece, |target| {
         for (to, from) in target.iter_mut().zip(brought.iter()) {
             *to = *from;
         }
-    })?;
-    Ok(done)
+    });
+    // The buffer lives as long as the volume is attached.
+    brought.zeroize();
+    shown.map(|()| done)
 }
 
 /// Shows `body` the piece of the caller's buffer.

@@ -94,7 +94,7 @@ pub(super) fn dispatch_elsewhere(device: DeviceRef<'_, FilterDevice>, irp: Irp) 
         let entered = device.role().mode.enter();
         if inside(&entered).is_some() {
             // The volume's own thread does it.
-            return device.role().starve(irp, entered);
+            return device.role().defer(irp, entered);
         }
         drop(entered);
         pool.call(irp, Job::Dispatch.word(0))
@@ -190,7 +190,7 @@ pub(super) fn wait_for_zone(
 }
 
 /// The sectors of a request, or the status that it is completed with.
-fn classify(geometry: &Geometry, request: Request<'_>) -> Result<DataExtent, NtStatus> {
+pub(super) fn classify(geometry: &Geometry, request: Request<'_>) -> Result<DataExtent, NtStatus> {
     let requestor = if request.from_user_mode() { RequestorKind::User } else { RequestorKind::Kernel };
     match geometry.classify(request.extent(), requestor) {
         RangeClass::Data(extent) if extent.is_empty() => Err(NtStatus::SUCCESS),
@@ -283,12 +283,12 @@ fn encrypted_copy(
     let offset = shifted(&volume.geometry, irp.request()).ok_or(VckError::InvalidData("the offset overflows"))?;
     let source = irp.map_for_write()?;
     let mut transfer = device.bounce.take(device.lower(), source.len())?;
-    transfer.set_plaintext(true);
+    transfer.set_plaintext(0..source.len());
     let size = volume.geometry.sector_size();
     let out = transfer.buffer_mut().get_mut(..source.len()).unwrap_or_default();
     let cipher = device.core.pool.helped(&*side.cipher);
     let ciphertext = encrypt_write(&cipher, size, extent, side.gate.boundary(), source, out);
-    transfer.set_plaintext(ciphertext < source.len());
+    transfer.set_plaintext(ciphertext..source.len());
     Ok((transfer, (offset, source.len())))
 }
 
@@ -387,18 +387,21 @@ impl Intercept<FilterDevice> for Decrypt {
     fn completed(device: DeviceRef<'_, FilterDevice>, irp: CompletedIrp, stay: Stay) -> Outcome {
         let mut irp = irp;
         let request = irp.request();
-        if request.status().is_success() && !device.core.pool.may_decrypt_here(request.information()) {
+        // Warnings too: the I/O manager hands up the data of every status that is not an error.
+        let has_data = !request.status().is_error();
+        if has_data && !device.core.pool.may_decrypt_here(request.information()) {
             let word = Job::Decrypt.word(stay.into_word());
             return irp.keep(|irp| device.core.pool.finish(irp, word).settled());
         }
         let entered = device.role().mode.resume(stay);
         let extent = entered.mode().map(|volume| extent_of(volume, request)).unwrap_or_default();
         let mut failure = None;
-        if request.status().is_success() {
+        if has_data {
             match irp.mapped() {
                 Ok(buffer) => decrypt(&entered, None, extent, buffer),
                 Err(error) => failure = Some(error.status()),
             }
+            device.core.pool.decrypted_here();
         }
         leave(&entered, irp.request());
         drop(entered);

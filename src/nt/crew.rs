@@ -220,7 +220,7 @@ mod tests {
                             }
                             ready.set();
                         };
-                        crate::nt::Thread::spawn(passive, body).expect("a thread")
+                        crate::nt::Thread::spawn(passive, crate::nt::Priority::Requests, body).expect("a thread")
                     })
                     .collect();
                 for _ in 0..50 {

@@ -17,16 +17,6 @@ use super::irql::Passive;
 use super::memory::PAGE_SIZE;
 use super::sys;
 
-/// What the driver does with the bytes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Only reads them (the request is a WRITE).
-    Read,
-    /// Changes them (the request is a READ).
-    Modify,
-}
-
-const MDL_MAPPING_NO_WRITE: u32 = 0x8000_0000;
 const MDL_MAPPING_NO_EXECUTE: u32 = 0x4000_0000;
 
 /// Tag of reserved mapping windows; the routines demand one even though no pool is involved.
@@ -61,16 +51,15 @@ impl Request<'_> {
 const SYSTEM_ADDRESS: sys::CSHORT = (sys::MDL_MAPPED_TO_SYSTEM_VA | sys::MDL_SOURCE_IS_NONPAGED_POOL) as sys::CSHORT;
 
 /// `MmGetSystemAddressForMdlSafe`.
-fn system_address(mdl: NonNull<sys::MDL>, access: Access) -> VckResult<NonNull<u8>> {
+///
+/// Writable for WRITEs too: the mapping stays in the MDL, and whoever owns it may use it for a READ next.
+fn system_address(mdl: NonNull<sys::MDL>) -> VckResult<NonNull<u8>> {
     // SAFETY: a live MDL.
     let fields = unsafe { mdl.as_ref() };
     let address = if fields.MdlFlags & SYSTEM_ADDRESS != 0 {
         fields.MappedSystemVa
     } else {
-        let mut priority = sys::_MM_PAGE_PRIORITY::HighPagePriority as u32 | MDL_MAPPING_NO_EXECUTE;
-        if access == Access::Read {
-            priority |= MDL_MAPPING_NO_WRITE;
-        }
+        let priority = sys::_MM_PAGE_PRIORITY::HighPagePriority as u32 | MDL_MAPPING_NO_EXECUTE;
         // SAFETY: locked pages; IRQL <= DISPATCH_LEVEL; failure is reported by null (BugCheckOnFailure = FALSE).
         unsafe {
             sys::MmMapLockedPagesSpecifyCache(
@@ -90,7 +79,7 @@ impl Irp {
     /// Maps the bytes of a READ, to be changed in place. IRQL <= DISPATCH_LEVEL. Errors: no MDL, or no system PTEs.
     pub fn map_for_read(&mut self) -> VckResult<&mut [u8]> {
         let length = self.request().length();
-        let start = system_address(self.request().mdl(length)?, Access::Modify)?;
+        let start = system_address(self.request().mdl(length)?)?;
         // SAFETY: mapped, so long, and reachable through this token alone as far as the driver is concerned.
         Ok(unsafe { core::slice::from_raw_parts_mut(start.as_ptr(), length) })
     }
@@ -98,7 +87,7 @@ impl Irp {
     /// Maps the bytes of a WRITE, read-only. IRQL <= DISPATCH_LEVEL. Errors: as [`map_for_read`](Self::map_for_read).
     pub fn map_for_write(&mut self) -> VckResult<&[u8]> {
         let length = self.request().length();
-        let start = system_address(self.request().mdl(length)?, Access::Read)?;
+        let start = system_address(self.request().mdl(length)?)?;
         // SAFETY: mapped and so long; see the module doc on concurrent changes.
         Ok(unsafe { core::slice::from_raw_parts(start.as_ptr(), length) })
     }
@@ -109,7 +98,7 @@ impl CompletedIrp {
     pub fn mapped(&mut self) -> VckResult<&mut [u8]> {
         let request = self.request();
         let length = request.length().min(request.information());
-        let start = system_address(request.mdl(length)?, Access::Modify)?;
+        let start = system_address(request.mdl(length)?)?;
         // SAFETY: ours during the routine; mapped and so long.
         Ok(unsafe { core::slice::from_raw_parts_mut(start.as_ptr(), length) })
     }

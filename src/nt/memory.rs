@@ -6,7 +6,7 @@ use alloc::alloc::{alloc, alloc_zeroed, dealloc};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::alloc::Layout;
-use core::ops::{Deref, DerefMut};
+use core::ops::{Deref, DerefMut, Range};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering, fence};
 
@@ -170,7 +170,7 @@ impl<T> Drop for Shared<T> {
 pub(crate) struct PageBuffer {
     start: NonNull<u8>,
     layout: Layout,
-    wiped_on_drop: bool,
+    wiped_on_drop: Range<usize>,
 }
 
 // SAFETY: an owned buffer.
@@ -184,16 +184,17 @@ impl PageBuffer {
         let layout = Layout::from_size_align(bytes.max(1), PAGE_SIZE).map_err(|_| VckError::NoMemory)?;
         // SAFETY: the size is not zero.
         let start = unsafe { alloc_zeroed(layout) };
-        Ok(Self { start: NonNull::new(start).ok_or(VckError::NoMemory)?, layout, wiped_on_drop: true })
+        let wiped_on_drop = 0..layout.size();
+        Ok(Self { start: NonNull::new(start).ok_or(VckError::NoMemory)?, layout, wiped_on_drop })
     }
 
-    /// States whether the content has to be wiped before the memory is given back; at first it has.
-    pub(crate) fn set_wiped_on_drop(&mut self, wiped_on_drop: bool) {
+    /// States which bytes have to be wiped before the memory is given back; at first all.
+    pub(crate) fn set_wiped_on_drop(&mut self, wiped_on_drop: Range<usize>) {
         self.wiped_on_drop = wiped_on_drop;
     }
 
     pub(crate) fn is_wiped_on_drop(&self) -> bool {
-        self.wiped_on_drop
+        !self.wiped_on_drop.is_empty()
     }
 
     pub(crate) fn as_slice(&self) -> &[u8] {
@@ -213,9 +214,8 @@ impl PageBuffer {
 
 impl Drop for PageBuffer {
     fn drop(&mut self) {
-        if self.wiped_on_drop {
-            zeroize::Zeroize::zeroize(self.as_mut_slice());
-        }
+        let secret = self.wiped_on_drop.clone();
+        zeroize::Zeroize::zeroize(self.as_mut_slice().get_mut(secret).unwrap_or_default());
         // SAFETY: allocated with this layout, and nobody refers to it any more.
         unsafe { dealloc(self.start.as_ptr(), self.layout) };
     }

@@ -23,10 +23,23 @@ unsafe impl Send for Thread {}
 // SAFETY: as above.
 unsafe impl Sync for Thread {}
 
+/// How urgent a thread's work is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// As that of programs.
+    Normal,
+    /// Requests of the system wait for it: above all programs (LOW_REALTIME_PRIORITY), as device drivers' threads are to be.
+    Requests,
+}
+
+impl Priority {
+    const LOW_REALTIME: sys::KPRIORITY = 16;
+}
+
 impl Thread {
     /// Starts `body` on a system thread of its own, at PASSIVE_LEVEL. `body` must end before its captures become invalid;
     /// nothing ends it from outside.
-    pub fn spawn<F>(_: Passive, body: F) -> VckResult<Self>
+    pub fn spawn<F>(_: Passive, priority: Priority, body: F) -> VckResult<Self>
     where
         F: FnOnce(Passive) + Send + 'static,
     {
@@ -64,7 +77,13 @@ impl Thread {
         // SAFETY: ours, closed once.
         let _ = unsafe { sys::ZwClose(handle) };
         match NonNull::new(object) {
-            Some(object) if status == 0 => Ok(Self { object }),
+            Some(object) if status == 0 => {
+                if priority == Priority::Requests {
+                    // SAFETY: a referenced thread object; PASSIVE_LEVEL. The old priority is of no interest.
+                    let _ = unsafe { sys::KeSetPriorityThread(object.as_ptr().cast(), Priority::LOW_REALTIME) };
+                }
+                Ok(Self { object })
+            }
             // None of the documented failures applies to a handle that was just made.
             _ => super::fatal(super::Fatal::ThreadObject, status as usize),
         }
@@ -103,6 +122,13 @@ unsafe extern "C" fn start<F: FnOnce(Passive) + Send + 'static>(context: sys::PV
     }
     // SAFETY: on the thread itself, at PASSIVE_LEVEL (bodies restore the IRQL).
     let _ = unsafe { sys::PsTerminateSystemThread(0) };
+}
+
+/// Returns when every DPC that was queued before has run: completion routines of ours that had let their request go may still have been
+/// on their way out.
+pub fn flush_queued_dpcs(_: Passive) {
+    // SAFETY: PASSIVE_LEVEL by the witness.
+    unsafe { sys::KeFlushQueuedDpcs() };
 }
 
 /// Number of active processors of all groups. IRQL <= DISPATCH_LEVEL.

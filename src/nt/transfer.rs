@@ -98,8 +98,8 @@ impl Transfer {
         self.buffer.as_mut_slice()
     }
 
-    /// States whether the buffer holds plaintext, which is wiped before its memory is used for anything else; at first it does.
-    pub fn set_plaintext(&mut self, plaintext: bool) {
+    /// States which bytes of the buffer are plaintext: they are wiped before its memory is used for anything else. At first all.
+    pub fn set_plaintext(&mut self, plaintext: core::ops::Range<usize>) {
         self.buffer.set_wiped_on_drop(plaintext);
     }
 

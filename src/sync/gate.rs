@@ -283,9 +283,11 @@ impl<A: Atomics, const SLOTS: usize> RangeGate<A, SLOTS> {
     /// drained. There is one fence at a time; a second one replaces the first, which must be closed too then.
     pub fn fence(&self, zone: DataExtent, status: NtStatus) {
         self.unfence();
+        // The count last: until it is there nobody believes the others. A request may look at them meanwhile, because a slot
+        // may be marked for a shielded sector that has nothing to do with this zone.
+        self.fence_status.store(u64::from(status.as_u32()), Ordering::Release);
         self.fence_first.store(zone.first.get(), Ordering::Release);
         self.fence_count.store(zone.count.get(), Ordering::Release);
-        self.fence_status.store(u64::from(status.as_u32()), Ordering::Release);
         self.slots_of(zone).for_each(Slot::mark);
     }
 
@@ -352,17 +354,20 @@ impl<A: Atomics, const SLOTS: usize> RangeGate<A, SLOTS> {
         self.fence_over(extent).or_else(|| shielded().then_some(NtStatus::DEVICE_DATA_ERROR))
     }
 
-    /// The status of the fence, if it covers a sector of `extent`. Only for a request that is counted on a fenced slot.
+    /// The status of the fence, if it covers a sector of `extent`. Only for a request that is counted on a marked slot.
     fn fence_over(&self, extent: DataExtent) -> Option<NtStatus> {
+        if !self.fenced_zone().overlaps(extent) {
+            return None;
+        }
         let status = self.fence_status.load(Ordering::Acquire);
         // The word was stored from 32 bits.
-        let status = NtStatus::from_u32(u32::try_from(status).unwrap_or(u32::MAX));
-        self.fenced_zone().overlaps(extent).then_some(status)
+        Some(NtStatus::from_u32(u32::try_from(status).unwrap_or(u32::MAX)))
     }
 
+    /// The fenced zone, empty if there is none: what was stored before its count is seen once the count is.
     fn fenced_zone(&self) -> DataExtent {
-        let first = DataSector::new(self.fence_first.load(Ordering::Acquire));
-        DataExtent::new(first, SectorCount::new(self.fence_count.load(Ordering::Acquire)))
+        let count = SectorCount::new(self.fence_count.load(Ordering::Acquire));
+        DataExtent::new(DataSector::new(self.fence_first.load(Ordering::Acquire)), count)
     }
 
     /// The distinct slots of `extent`: a run of the table that may wrap around its end.

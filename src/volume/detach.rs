@@ -37,8 +37,24 @@ impl Core {
         });
     }
 
+    /// The sweep stands still at the end of a step meanwhile: what is asked about it stays true.
     fn detach_filter(&self, passive: Passive, filter: &Held<FilterDevice>, files: OpenFiles) -> VckResult<()> {
         let volume = filter.volume().ok_or(VckError::NotAttached)?;
+        order(passive, filter.device(), Order::Hold);
+        let detached = self.detach_held(passive, filter, &volume, files);
+        if detached.is_err() {
+            order(passive, filter.device(), Order::LetGo);
+        }
+        detached
+    }
+
+    fn detach_held(
+        &self,
+        passive: Passive,
+        filter: &Held<FilterDevice>,
+        volume: &Shared<Volume>,
+        files: OpenFiles,
+    ) -> VckResult<()> {
         if volume.source == Source::OsVolume && volume.has_ciphertext() {
             return Err(VckError::WrongState("an encrypted OS volume cannot be detached: decrypt it first"));
         }
@@ -57,7 +73,7 @@ impl Core {
             (Err(error), OpenFiles::Refuse) => return Err(error),
         };
         handle.control(passive, FsControl::Dismount)?;
-        self.release(passive, filter, &volume);
+        self.release(passive, filter, volume);
         // The file system mounts again when the handle is closed: on what it sees from now on.
         drop(handle);
         log::info!("detached {}", volume.name);

@@ -37,7 +37,7 @@ pub struct FilterDevice {
     pub mode: ModeCell<Volume>,
     /// Requests that wait for a zone to open. They own nothing.
     pub waiters: IrpQueue,
-    /// Requests that wait for the reserve.
+    /// Requests that wait for the volume's own thread, with what it is to do with them (a [`Starved`]).
     pub starved: IrpQueue,
     /// Signalled when `starved` gets a request.
     pub starved_work: Event,
@@ -87,8 +87,17 @@ impl FilterDevice {
 
     /// Queues a request, which is out of the gate, for the reserve, and leaves the mode.
     pub fn starve(&self, irp: Irp, entered: Entered<'_, Volume>) -> Disposition {
+        self.leave_to_thread(irp, Starved::Serve, entered)
+    }
+
+    /// Queues a request to be dispatched by the volume's own thread, and leaves the mode. IRQL <= DISPATCH_LEVEL.
+    pub fn defer(&self, irp: Irp, entered: Entered<'_, Volume>) -> Disposition {
+        self.leave_to_thread(irp, Starved::Dispatch, entered)
+    }
+
+    fn leave_to_thread(&self, irp: Irp, what: Starved, entered: Entered<'_, Volume>) -> Disposition {
         let mut entered = Some(entered);
-        let queued = self.starved.push_if(irp, 0, || {
+        let queued = self.starved.push_if(irp, what as usize, || {
             self.starved_work.set();
             // Under the queue's lock: a mode change that sees this request gone also finds it in the queue, and
             // afterwards the request, and the device with it, may be gone.
@@ -100,14 +109,31 @@ impl FilterDevice {
     }
 }
 
+/// What the volume's own thread does with a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Starved {
+    /// Dispatches it: it came where that may not be done, and nobody else was free.
+    Dispatch = 0,
+    /// Serves it with the reserve: it could not get memory.
+    Serve = 1,
+}
+
 impl DeviceRef<'_, FilterDevice> {
-    /// Has the requests that wait for a zone dispatched, once each: one that still has to wait queues itself again.
-    ///
-    /// Not on this thread, which is the sweep's: the next zone may be closed, and while it is only the framework's own work is done.
+    /// Dispatches the requests that wait for a zone, once each: one that still has to wait queues itself again.
     pub fn readmit(self, _: Passive) {
+        self.readmit_through(self.front.resubmit);
+    }
+
+    /// Has them dispatched by other threads. For the sweep's: the next zone may be closed, and while it is only the framework's own work
+    /// is done there.
+    pub fn readmit_elsewhere(self) {
+        self.readmit_through(self.front.resubmit_elsewhere);
+    }
+
+    fn readmit_through(self, resubmit: fn(Self, Irp) -> Disposition) {
         for _ in 0..self.waiters.len() {
             let Some((irp, _)) = self.waiters.pop() else { return };
-            (self.front.resubmit_elsewhere)(self, irp).settled();
+            resubmit(self, irp).settled();
         }
     }
 }
