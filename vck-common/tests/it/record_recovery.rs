@@ -63,6 +63,21 @@ fn a_found_entry_is_restated_where_it_is_missing() {
 }
 
 #[test]
+fn a_torn_copy_of_a_found_entry_is_restated_too() {
+    for torn in 0..4 {
+        let io = newest_only_in(&[0, 1, 2]);
+        let places = [0, 1, 2].map(|replica| slot_lba(store(&io).geometry(), replica, 1));
+        assert!(io.place(Lba::new(places[1] + torn), &[0xa5; 512]));
+        let record = bytes_at(&io, places[0], USED);
+        let mut journal = opened(&io);
+        drop(writes(&io));
+        journal.restate(&io).unwrap();
+        assert_eq!(writes(&io), [(places[1], 4)], "{torn}");
+        assert_eq!(bytes_at(&io, places[1], USED), record);
+    }
+}
+
+#[test]
 fn restating_tries_every_replica_and_again() {
     let io = newest_only_in(&[2]);
     let first = Lba::new(slot_lba(store(&io).geometry(), 0, 1));

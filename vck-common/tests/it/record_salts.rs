@@ -4,7 +4,7 @@ use vck_common::{
     DamagedSector, DataSector, Durability, EncryptedOffsetStore, MemoryIo, RandomSource, SealedUpdate, SectorIo,
     SectorSize, VckError, VckResult, VolumeState,
     journal::{Damage, Entry, Found},
-    jvck::{JvckCbcCodec, JvckMetadataStore, MetadataCodec, block_salt},
+    jvck::{JvckCbcCodec, JvckMetadataStore, JvckSecrets, MetadataCodec, block_salt},
     memory_io::Fault,
 };
 
@@ -214,12 +214,14 @@ fn blocks_that_do_not_open_are_nobodys() {
     write(&mut *opened(&io), &io, &numbered(1), None);
     let opened = store(&io);
     let mut block = [0; 512];
-    // Under another key, with a salt that the record does not name.
-    JvckCbcCodec
-        .seal(opened.header(), opened.fvek_keys(), DataSector::ZERO, VolumeState::Encrypt, &[8; 16], b"x", &mut block)
-        .unwrap();
-    assert!(io.place(opened.geometry().metadata_lba(1).unwrap(), &block));
-    assert_eq!(journal(&io).open(&io), Ok(Found::Entry(numbered(1))));
+    // Under another key, or with other data keys, and with a salt that the record does not name.
+    let other_keys = JvckSecrets::copy_from(&[5; 32], &[6; 32]);
+    for (keys, vmk) in [(opened.fvek_keys(), &b"x"[..]), (&other_keys, VMK)] {
+        let (offset, state) = (DataSector::ZERO, VolumeState::Encrypt);
+        JvckCbcCodec.seal(opened.header(), keys, offset, state, &[8; 16], vmk, &mut block).unwrap();
+        assert!(io.place(opened.geometry().metadata_lba(1).unwrap(), &block));
+        assert_eq!(journal(&io).open(&io), Ok(Found::Entry(numbered(1))));
+    }
 }
 
 #[test]
@@ -238,7 +240,7 @@ fn the_journal_is_to_be_had_before_the_first_update() {
 #[test]
 fn a_created_volume_has_a_journal_at_once() {
     let io = crate::support::volume(SectorSize::S512, 8192);
-    let secrets = vck_common::jvck::JvckSecrets::copy_from(&[1; 32], &[2; 32]);
+    let secrets = JvckSecrets::copy_from(&[1; 32], &[2; 32]);
     let store = JvckMetadataStore::create(&io, VMK, &options(0, 2), secrets, [9; 16], JvckCbcCodec, &Fixed(1))
         .unwrap_or_else(|error| panic!("{error}"));
     let mut writer = store.journal().unwrap().unwrap();

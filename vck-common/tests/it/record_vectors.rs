@@ -114,7 +114,7 @@ fn both_implementations_write_the_same_records() {
         write(&mut *journal, &io, &entry, upcoming);
         let expected = bytes(case, "bytes");
         for lba in numbers(case, "lbas") {
-            assert_eq!(bytes_at(&io, lba, expected.len()), expected, "{name}");
+            assert!(bytes_at(&io, lba, expected.len()) == expected, "{name}");
         }
     }
 }
