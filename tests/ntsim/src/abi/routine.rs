@@ -100,7 +100,16 @@ impl Kernel {
     ///
     /// Checks that the callback returns at the IRQL it was entered at and with the locks it was entered with.
     pub fn call_driver<R>(&self, what: &str, f: impl FnOnce() -> R) -> R {
-        let before = tls::with_thread(|thread| thread.enter_callback(coroutine::stack_pointer()));
+        self.call_driver_at(what, true, f)
+    }
+
+    /// [`Kernel::call_driver`] for a callback that is to return at another IRQL, which its caller checks.
+    pub(crate) fn call_driver_releasing<R>(&self, what: &str, f: impl FnOnce() -> R) -> R {
+        self.call_driver_at(what, false, f)
+    }
+
+    fn call_driver_at<R>(&self, what: &str, same_irql: bool, f: impl FnOnce() -> R) -> R {
+        let before = tls::with_thread(|thread| thread.enter_callback(coroutine::stack_pointer(), same_irql));
         let result = tls::as_driver(self, what, || outlined(f));
         if let Some(before) = before {
             let wrong = tls::with_thread(|thread| thread.leave_callback(&before)).flatten();
@@ -122,7 +131,8 @@ fn outlined<R>(f: impl FnOnce() -> R) -> R {
 pub(crate) struct CallbackFrame {
     base: usize,
     outer: usize,
-    irql: u8,
+    /// `None` when the callback changes it.
+    irql: Option<u8>,
     critical_depth: u32,
     guarded_depth: u32,
     locks: usize,
@@ -143,12 +153,12 @@ impl ThreadState {
         (used > limit).then_some((used, limit))
     }
 
-    fn enter_callback(&self, pointer: usize) -> CallbackFrame {
+    fn enter_callback(&self, pointer: usize, same_irql: bool) -> CallbackFrame {
         use std::sync::atomic::Ordering::Relaxed;
         let frame = CallbackFrame {
             base: self.stack.base.load(Relaxed),
             outer: self.stack.outer.load(Relaxed),
-            irql: self.irql(),
+            irql: same_irql.then(|| self.irql()),
             critical_depth: self.critical_depth(),
             guarded_depth: self.guarded_depth(),
             locks: self.held().len(),
@@ -164,11 +174,11 @@ impl ThreadState {
         self.stack.last_used.store(self.stack.outer.load(Relaxed), Relaxed);
         self.stack.base.store(frame.base, Relaxed);
         self.stack.outer.store(frame.outer, Relaxed);
-        if self.irql() != frame.irql {
-            return Some((
-                Rule::IrqlChangedOnReturn,
-                format!("entered at IRQL {}, returned at {}", frame.irql, self.irql()),
-            ));
+        if let Some(entered) = frame.irql
+            && entered != self.irql()
+        {
+            let text = format!("entered at IRQL {entered}, returned at {}", self.irql());
+            return Some((Rule::IrqlChangedOnReturn, text));
         }
         let locks = self.held().len();
         if locks > frame.locks {

@@ -67,8 +67,7 @@ impl Kernel {
         irp.set_cancel_irql(old);
         let location = irp.current_location();
         let device = irp.stack_at(location.min(irp.stack_count())).device();
-        // The routine releases the lock and with it lowers the IRQL, so `call_driver`'s rule does not apply.
-        callbacks::cancel(routine, device, irp);
+        callbacks::cancel(self, routine, device, irp);
         let me = self.with_thread(ThreadState::id);
         let kept = {
             let state = lock(&self.io.cancel_lock);

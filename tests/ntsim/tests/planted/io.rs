@@ -26,6 +26,13 @@ fn scenario(world: &World, bug: Bug) -> Option<Rule> {
         assert!(!pending.is_done());
         return first();
     }
+    if matches!(bug, Bug::CancelKeepsLock | Bug::CancelWild) {
+        let name = world.device_name(volume);
+        let handle = admin.open_async(&name, Access::READ, Share::ALL).ok()?;
+        let pending = handle.submit_read(0, 512).ok()?;
+        let _called = pending.cancel();
+        return first();
+    }
     let _read = world.fs(volume).read(0, 512);
     let _write = world.fs(volume).write(0, b"x");
     let _flush = world.fs(volume).flush();
@@ -65,6 +72,8 @@ pub(crate) const PLANTED: &[Plant] = &[
     plant(false, Bug::NoNextLocation, Rule::IrpNoStackLocation),
     plant(false, Bug::CancelRoutineSet, Rule::IrpCancelRoutineSet),
     plant(false, Bug::CancelRoutineLate, Rule::IrpCancelRoutineSet),
+    plant(false, Bug::CancelKeepsLock, Rule::LockLeaked),
+    plant(false, Bug::CancelWild, Rule::UnmappedAccess),
     plant(false, Bug::FreeThreaded, Rule::IrpThreaded),
     plant(false, Bug::ReuseThreaded, Rule::IrpThreaded),
     plant(false, Bug::OwnIrpRunsThrough, Rule::IrpThreaded),

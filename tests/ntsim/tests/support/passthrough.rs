@@ -89,6 +89,10 @@ bugs! {
     NoNextLocation,
     /// Reads: completes a pended IRP with a cancel routine set.
     CancelRoutineLate,
+    /// Reads: pends with a cancel routine that keeps the cancel spin lock.
+    CancelKeepsLock,
+    /// Reads: pends with a cancel routine that follows a pointer to nothing.
+    CancelWild,
     /// Reads: completes with `STATUS_PENDING`.
     CompletePending,
     /// Reads: a completion routine completes the IRP and lets the completion go on.

@@ -13,6 +13,19 @@ unsafe extern "C" fn complete_again(_device: PDEVICE_OBJECT, irp: PIRP, _context
     STATUS_SUCCESS
 }
 
+unsafe extern "C" fn cancel_and_keep(_device: PDEVICE_OBJECT, irp: PIRP) {
+    // SAFETY: called with the cancel spin lock held; the routine owns the IRP.
+    unsafe { finish(irp, STATUS_CANCELLED) };
+}
+
+unsafe extern "C" fn cancel_wild(_device: PDEVICE_OBJECT, irp: PIRP) {
+    // SAFETY: the bug: there is nothing at that address, which the simulator survives.
+    unsafe {
+        core::hint::black_box(core::ptr::without_provenance::<u64>(16).read_volatile());
+        IoReleaseCancelSpinLock((*irp).CancelIrql);
+    }
+}
+
 unsafe extern "C" fn cancel(_device: PDEVICE_OBJECT, irp: PIRP) {
     // SAFETY: called with the cancel spin lock held.
     unsafe { IoReleaseCancelSpinLock((*irp).CancelIrql) }
@@ -93,6 +106,12 @@ unsafe fn read_with_more_bugs(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
                 mark_pending(irp);
                 (*irp).CancelRoutine = Some(cancel);
                 finish(irp, STATUS_SUCCESS);
+                STATUS_PENDING
+            }
+            Bug::CancelKeepsLock | Bug::CancelWild => {
+                mark_pending(irp);
+                let keeps = (*extension).bug == Bug::CancelKeepsLock;
+                (*irp).CancelRoutine = Some(if keeps { cancel_and_keep } else { cancel_wild });
                 STATUS_PENDING
             }
             Bug::CompletePending => finish(irp, STATUS_PENDING),

@@ -36,11 +36,13 @@ pub(crate) fn completion(
     })
 }
 
-/// Calls a cancel routine, which releases the cancel spin lock itself.
-pub(crate) fn cancel(routine: PDRIVER_CANCEL, device: PDEVICE_OBJECT, irp: Irp) {
+/// Calls a cancel routine, which releases the cancel spin lock itself and with it lowers the IRQL.
+pub(crate) fn cancel(k: &Kernel, routine: PDRIVER_CANCEL, device: PDEVICE_OBJECT, irp: Irp) {
     if let Some(routine) = routine {
-        // SAFETY: first invariant of the module.
-        unsafe { routine(device, irp.ptr()) }
+        k.call_driver_releasing("cancel routine", || {
+            // SAFETY: first invariant of the module.
+            unsafe { routine(device, irp.ptr()) }
+        });
     }
 }
 
