@@ -91,6 +91,7 @@ pub const ALLOWED: &[Allowed] = &[
     kernel("IoGetIoPriorityHint", Since::Vista, "priority of a request carried to its pieces"),
     kernel("IoGetLowerDeviceObject", Since::Always, "position in the stack"),
     kernel("IoGetRequestorProcess", Since::Always, "who asks, for access checks"),
+    kernel("KeFlushQueuedDpcs", Since::Always, "no completion routine on its way out at unload"),
     kernel("KeExpandKernelStackAndCalloutEx", Since::W7, "deep metadata work on a stack of known size"),
     kernel("IoGetStackLimits", Since::Always, "stack left before nested calls"),
     kernel("IoInitializeRemoveLockEx", Since::Always, "remove lock"),
