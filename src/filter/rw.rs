@@ -14,6 +14,7 @@
 //! the mode after that. The boundary it is classified with is stable until then (see the module text of `sync/gate.rs`).
 
 use alloc::boxed::Box;
+use core::sync::atomic::Ordering;
 
 use vck_common::{
     ByteOffset, DataExtent, DataSector, Geometry, NtStatus, RangeClass, RequestorKind, VckError, VckResult,
@@ -182,6 +183,7 @@ pub(super) fn wait_for_zone(
     device.role().waiters.push_if(irp, 0, || {
         let closed = entered.as_ref().and_then(inside).is_some_and(|(_, side)| side.gate.still_closed(extent));
         if closed {
+            device.role().waited.fetch_add(1, Ordering::Relaxed);
             // Under the queue's lock, because afterwards the request, and the device with it, may be gone.
             entered = None;
         }

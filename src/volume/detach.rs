@@ -96,6 +96,8 @@ impl Core {
         }
         filter.put(passive, None);
         filter.bounce.clear();
+        let waited = filter.waited.swap(0, Ordering::Relaxed);
+        log::info!("{}: {waited} requests waited for a zone", volume.name);
         if let Some(side) = &volume.cipher_side {
             self.provider_lets_go(&volume.name);
             side.lent.revoke(passive);

@@ -1,7 +1,7 @@
 //! The state of one filter device.
 
 use alloc::string::String;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use vck_common::{NtStatus, VckResult};
 
@@ -37,6 +37,8 @@ pub struct FilterDevice {
     pub mode: ModeCell<Volume>,
     /// Requests that wait for a zone to open. They own nothing.
     pub waiters: IrpQueue,
+    /// Requests that have waited for a zone since the last bind.
+    pub waited: AtomicU64,
     /// Requests that wait for the volume's own thread, with what it is to do with them (a [`Starved`]).
     pub starved: IrpQueue,
     /// Signalled when `starved` gets a request.
@@ -59,6 +61,7 @@ impl FilterDevice {
             name,
             mode: ModeCell::try_new()?,
             waiters: IrpQueue::cancellable()?,
+            waited: AtomicU64::new(0),
             starved: IrpQueue::cancellable()?,
             starved_work: Event::try_new(EventKind::Synchronization)?,
             bounce: BounceBuffers::try_new()?,

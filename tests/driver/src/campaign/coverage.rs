@@ -40,7 +40,7 @@ counters! {
     split_writes: "writes split by the boundary",
     /// Requests that touch more than one bucket of the range gate.
     across_buckets: "requests across a 1 MiB edge",
-    /// Requests that reached the device from the sweep's thread, which dispatches those that waited for a zone.
+    /// Requests that waited for a zone, as the driver reports when it releases the volume.
     gate_waits: "requests that waited for a zone",
     /// Requests that came back as cancelled.
     cancels: "cancels honoured",

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use vck_common::NtStatus;
-use vck_ntsim::ThreadId;
 use vck_ntsim::core::Rng;
 use vck_ntsim::storage::{Disk, DiskConfig, Survivors};
 use vck_ntsim::user::{Access, Share, Token};
+use vck_ntsim::{ThreadId, World};
 
 use super::command::Commander;
 use super::file::Dirty;
@@ -35,6 +35,13 @@ pub(super) struct Run {
 pub(super) const PATIENCE: u64 = 200_000;
 
 pub(super) type Outcome<T = ()> = Result<T, String>;
+
+/// Adds up what the driver printed when it released volumes. Once for each world.
+pub(super) fn count_waits(world: &World, shared: &Shared) {
+    let waits =
+        |line: &String| line.split_once(" requests waited for a zone")?.0.rsplit(' ').next()?.parse::<u64>().ok();
+    shared.lock().coverage.gate_waits += world.log().iter().filter_map(waits).sum::<u64>();
+}
 
 impl Host {
     /// Runs a seed from the first boot to the last count.
@@ -148,6 +155,7 @@ impl Host {
 
     /// A clean stop, then the power goes; the same disk in a new machine.
     pub(super) fn reboot(self) -> Outcome<Self> {
+        count_waits(&self.machine.world, &self.shared);
         self.machine.world.shutdown();
         self.check()?;
         self.flush()?;

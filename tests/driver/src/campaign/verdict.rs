@@ -7,7 +7,7 @@ use vck_common::{Lba, MemoryIo, NtStatus, SectorCount, SectorSize};
 use vck_ntsim::user::{Access, Token};
 
 use super::command::status_of;
-use super::host::{Host, Outcome, Run};
+use super::host::{Host, Outcome, Run, count_waits};
 use super::machine::Machine;
 use super::stamp::Oracle;
 use crate::{Client, VMK};
@@ -24,6 +24,7 @@ impl Host {
         removed.map_err(|status| format!("the last REMOVE ended with {}: {:?}", NtStatus(status), world.findings()))?;
         let unloaded = world.unload_driver(driver);
         unloaded.map_err(|status| format!("the driver does not unload: {}", NtStatus(status)))?;
+        count_waits(&world, &self.shared);
         let findings = world.findings();
         let leaks = world.leak_report();
         if !findings.is_empty() || !leaks.is_empty() || world.live_irps() != 0 || world.pool_blocks() != 0 {

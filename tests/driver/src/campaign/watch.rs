@@ -118,9 +118,7 @@ fn count(
         (false, _) => &mut coverage.reads_above,
     };
     *counter += 1;
-    match sender {
-        Sender::Sweep => coverage.gate_waits += 1,
-        Sender::Worker => coverage.worker_dispatches += 1,
-        Sender::Program | Sender::Reserve => {}
+    if sender == Sender::Worker {
+        coverage.worker_dispatches += 1;
     }
 }
