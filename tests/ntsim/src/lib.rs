@@ -25,6 +25,7 @@ pub mod verifier;
 
 pub(crate) mod host;
 
+pub use crate::host::alloc::allocations_of_this_thread;
 pub use crate::host::arena::Kind as MemoryKind;
 
 pub use crate::core::{

@@ -7,10 +7,23 @@
 //! * Only driver code allocates for a world: the carrier's `owner` says so, and the simulator clears it on entry.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 
 use super::arena::{self, Kind};
 use super::tls;
 use crate::core::Kernel;
+
+thread_local! {
+    /// Allocations of the host's own by this thread.
+    static OF_THE_HOST: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How often this thread has allocated for the host, and not for a world, since it began. For programs that run a part of a
+/// driver without a world and want to know whether it allocates.
+#[must_use]
+pub fn allocations_of_this_thread() -> u64 {
+    OF_THE_HOST.get()
+}
 
 struct OwnedAllocator;
 
@@ -71,7 +84,11 @@ unsafe impl GlobalAlloc for OwnedAllocator {
                 arena::allocate(kernel, layout, Kind::Rust, 0)
             })
         });
-        owned.unwrap_or_else(|| allocate(layout, 0))
+        owned.unwrap_or_else(|| {
+            // A thread that ends still allocates; nobody asks it any more.
+            let _counted = OF_THE_HOST.try_with(|calls| calls.set(calls.get().wrapping_add(1)));
+            allocate(layout, 0)
+        })
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {

@@ -1,6 +1,6 @@
 //! What the simulator needs from the machine it runs on. With `abi`, the only place for `unsafe` code.
 
-mod alloc;
+pub(crate) mod alloc;
 pub(crate) mod arena;
 pub(crate) mod coroutine;
 pub(crate) mod fault;

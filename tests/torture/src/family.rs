@@ -1,0 +1,210 @@
+//! Scenario families, and the names of cases and cuts.
+//!
+//! A case is `FAMILY:NUMBER`, for instance `encrypt-512-hf-live-torn:17`; the number is the seed of all that is left to
+//! chance in it. A cut is a case and `@EVENT.DRAW`; a second such part is a cut during or after the recovery from the first.
+
+use std::fmt;
+use std::str::FromStr;
+
+use vck_common::SectorSize;
+
+/// What is asked of the conversion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// From plaintext to the end.
+    Encrypt,
+    /// From ciphertext to the end.
+    Decrypt,
+    /// Some steps one way, then the other.
+    Turn,
+    /// Some steps, PAUSE, some more.
+    Pause,
+}
+
+/// Where the replicas are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replicas {
+    /// One at each end.
+    Both,
+    /// Two at the end.
+    Footers,
+}
+
+/// What goes wrong besides the power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Nothing.
+    Clean,
+    /// One call of the device fails.
+    Transient,
+    /// From some call on, a sector cannot be read, or cannot be written, or no flush succeeds.
+    Permanent,
+    /// The cut tears sectors.
+    Torn,
+    /// Trimmed sectors show something else at every read.
+    Trim,
+}
+
+/// One family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Family {
+    /// What is asked for.
+    pub kind: Kind,
+    /// The device's sector size.
+    pub size: SectorSize,
+    /// Where the replicas are.
+    pub replicas: Replicas,
+    /// Whether users use the volume meanwhile.
+    pub live: bool,
+    /// What goes wrong.
+    pub trouble: Trouble,
+}
+
+const KINDS: [(Kind, &str); 4] =
+    [(Kind::Encrypt, "encrypt"), (Kind::Decrypt, "decrypt"), (Kind::Turn, "turn"), (Kind::Pause, "pause")];
+const SIZES: [(SectorSize, &str); 2] = [(SectorSize::S512, "512"), (SectorSize::S4096, "4096")];
+const REPLICAS: [(Replicas, &str); 2] = [(Replicas::Both, "hf"), (Replicas::Footers, "ff")];
+const LOADS: [(bool, &str); 2] = [(false, "idle"), (true, "live")];
+const TROUBLES: [(Trouble, &str); 5] = [
+    (Trouble::Clean, "clean"),
+    (Trouble::Transient, "transient"),
+    (Trouble::Permanent, "permanent"),
+    (Trouble::Torn, "torn"),
+    (Trouble::Trim, "trim"),
+];
+
+impl Family {
+    /// All families.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let mut all = Vec::new();
+        for (kind, _) in KINDS {
+            for (size, _) in SIZES {
+                for (replicas, _) in REPLICAS {
+                    for (live, _) in LOADS {
+                        all.extend(TROUBLES.map(|(trouble, _)| Self { kind, size, replicas, live, trouble }));
+                    }
+                }
+            }
+        }
+        all
+    }
+}
+
+fn text<T: PartialEq>(table: &[(T, &'static str)], value: &T) -> &'static str {
+    table.iter().find(|(known, _)| known == value).map_or("?", |(_, text)| text)
+}
+
+fn value<T: Copy>(table: &[(T, &'static str)], text: Option<&str>) -> Option<T> {
+    table.iter().find(|(_, known)| Some(*known) == text).map(|(value, _)| *value)
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, size) = (text(&KINDS, &self.kind), text(&SIZES, &self.size));
+        let (replicas, load) = (text(&REPLICAS, &self.replicas), text(&LOADS, &self.live));
+        write!(f, "{kind}-{size}-{replicas}-{load}-{}", text(&TROUBLES, &self.trouble))
+    }
+}
+
+impl FromStr for Family {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let mut parts = name.split('-');
+        let family = (|| {
+            let kind = value(&KINDS, parts.next())?;
+            let size = value(&SIZES, parts.next())?;
+            let replicas = value(&REPLICAS, parts.next())?;
+            let live = value(&LOADS, parts.next())?;
+            let trouble = value(&TROUBLES, parts.next())?;
+            parts.next().is_none().then_some(Self { kind, size, replicas, live, trouble })
+        })();
+        family.ok_or_else(|| format!("there is no family {name:?}; see --list"))
+    }
+}
+
+/// One case of a family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// Its family.
+    pub family: Family,
+    /// The seed.
+    pub number: u64,
+}
+
+/// A power cut: after which event, and which outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The event.
+    pub event: u32,
+    /// The outcome.
+    pub draw: u32,
+}
+
+/// A case, and the cuts in it that are to be repeated; none: all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replay {
+    /// The case.
+    pub case: Case,
+    /// Its cuts, one after the other.
+    pub cuts: Vec<Cut>,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.family, self.number)
+    }
+}
+
+impl fmt::Display for Replay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.case)?;
+        self.cuts.iter().try_for_each(|cut| write!(f, "@{}.{}", cut.event, cut.draw))
+    }
+}
+
+impl FromStr for Replay {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let bad = || format!("{name:?} is not FAMILY:NUMBER[@EVENT.DRAW[@EVENT.DRAW]]");
+        let mut parts = name.split('@');
+        let (family, number) = parts.next().and_then(|case| case.split_once(':')).ok_or_else(bad)?;
+        let case = Case { family: family.parse()?, number: number.parse().map_err(|_| bad())? };
+        let cut = |part: &str| {
+            let (event, draw) = part.split_once('.')?;
+            Some(Cut { event: event.parse().ok()?, draw: draw.parse().ok()? })
+        };
+        let cuts = parts.map(|part| cut(part).ok_or_else(bad)).collect::<Result<Vec<_>, _>>()?;
+        if cuts.len() > 2 {
+            return Err(bad());
+        }
+        Ok(Self { case, cuts })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_combination_is_a_family() {
+        let all = Family::all();
+        assert_eq!(all.len(), 4 * 2 * 2 * 2 * 5);
+        assert!(all.iter().all(|family| family.to_string().parse() == Ok(*family)));
+    }
+
+    #[test]
+    fn names_lead_back() {
+        for name in ["turn-4096-ff-live-torn:3", "pause-512-hf-idle-clean:0@12.3", "encrypt-512-hf-live-trim:9@1.2@3.4"]
+        {
+            assert_eq!(name.parse::<Replay>().unwrap().to_string(), name);
+        }
+        for name in
+            ["", "encrypt", "encrypt-512-hf-live-torn", "encrypt-512-hf-live-torn:x", "turn-4096-ff-live-torn:3@1"]
+        {
+            assert!(name.parse::<Replay>().is_err());
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The machine as a whole: it finds nothing in what is sound and something in everything that is not.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use vck_torture::family::{Family, Replay};
+use vck_torture::run::{Effort, Run, Tally};
+use vck_torture::search::{Limits, Outcome, Search};
+use vck_torture::weak::Weakness;
+
+/// No weakening takes more cut points than this.
+const BOUND: u64 = 60_000;
+
+fn search(weakness: Weakness, limits: Limits) -> Outcome {
+    let families = Family::all();
+    let effort = Effort { draws: 3, again: 1 };
+    Search { families: &families, seed: 0, weakness, effort, limits, threads: 2 }.run(|_| {})
+}
+
+fn first(outcome: &Outcome) -> String {
+    outcome.failures.first().map(|failure| format!("{}: {}", failure.replay, failure.what)).unwrap_or_default()
+}
+
+#[test]
+fn a_case_of_every_family_is_sound() {
+    let families = Family::all().len() as u64;
+    let outcome = search(Weakness::None, Limits { cases: Some(families), ..Limits::default() });
+    assert_eq!(outcome.tally.bad(), 0, "{}", first(&outcome));
+    assert_eq!(outcome.cases, families);
+    assert!(outcome.tally.cuts > 20_000 && outcome.tally.fenced > 0, "{:?}", outcome.tally);
+}
+
+#[test]
+fn the_control_is_sound_with_another_journal() {
+    let outcome = search(Weakness::JournalPlain, Limits { cuts: Some(10_000), ..Limits::default() });
+    assert_eq!(outcome.tally.bad(), 0, "{}", first(&outcome));
+}
+
+#[test]
+fn every_weakening_is_found() {
+    for &weakness in Weakness::ALL.iter().filter(|weakness| !weakness.is_sound()) {
+        let outcome = search(weakness, Limits { cuts: Some(BOUND), first_failure: true, ..Limits::default() });
+        assert!(outcome.tally.bad() > 0, "{} is not found in {} cut points", weakness.name(), outcome.tally.cuts);
+    }
+}
+
+#[test]
+fn the_baseline_is_corrupted_by_a_great_part_of_all_cuts() {
+    let outcome = search(Weakness::ReferenceEngine, Limits { cuts: Some(5_000), ..Limits::default() });
+    assert!(outcome.tally.mismatches * 5 > outcome.tally.cuts, "{:?}", outcome.tally);
+}
+
+fn run(replay: &Replay, weakness: Weakness) -> (Tally, Vec<String>) {
+    let stop = |_: &Tally| false;
+    let mut run = Run::new(replay, weakness, Effort::default(), &stop);
+    run.run();
+    (run.tally, run.failures.into_iter().map(|failure| format!("{}: {}", failure.replay, failure.what)).collect())
+}
+
+#[test]
+fn a_case_is_decided_by_its_name() {
+    for name in ["turn-512-hf-live-torn:5", "pause-4096-ff-live-transient:6"] {
+        let replay = name.parse().unwrap();
+        assert_eq!(run(&replay, Weakness::None), run(&replay, Weakness::None));
+    }
+}
+
+#[test]
+fn a_failure_is_repeated_by_its_name() {
+    let replay = "pause-512-ff-live-torn:0".parse().unwrap();
+    let (_, failures) = run(&replay, Weakness::NoProtectFlush);
+    let nested = failures.iter().filter(|failure| failure.matches('@').count() == 2).take(3);
+    let plain = failures.iter().filter(|failure| failure.matches('@').count() == 1).take(3);
+    let chosen: Vec<_> = nested.chain(plain).collect();
+    assert_eq!(chosen.len(), 6);
+    for failure in chosen {
+        let replay = failure.split_once(": ").unwrap().0.parse().unwrap();
+        assert_eq!(run(&replay, Weakness::NoProtectFlush).1, [failure.as_str()]);
+    }
+}
+
+#[test]
+fn the_document_lists_every_weakening() {
+    let text = include_str!("../../../docs/testing.md");
+    let rows: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | ")).collect();
+    for &weakness in Weakness::ALL {
+        let found = rows.iter().find(|(name, _)| *name == weakness.name());
+        assert!(found.is_some_and(|(_, row)| row.starts_with(weakness.what())), "{}", weakness.name());
+    }
+}
