@@ -67,7 +67,7 @@ pub(super) fn run(asked: &Asked<'_>, code: IoctlCode, message: &mut [u8]) -> Vck
         }
         IoctlCode::BenchAes => {
             let request: BenchReq = wire::decode(message)?;
-            bench::run(request.size_bytes, asked.cancelled).map(Answer::Bench)
+            bench::run(request.size_bytes, core.features, asked.cancelled).map(Answer::Bench)
         }
         IoctlCode::ListVolumes => core.snapshots().map(Answer::List),
     }

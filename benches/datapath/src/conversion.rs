@@ -8,7 +8,7 @@ use crate::raw::{Load, Pattern, run};
 use crate::stack::{Machine, Setup, Stack};
 use crate::table::{Row, Verdict};
 
-const DATA: u64 = 64 << 20;
+const DATA: u64 = 256 << 20;
 /// Requests of the foreground.
 const FOREGROUND: u64 = 2000;
 
