@@ -41,9 +41,12 @@ const XCR0_SSE: u64 = 1 << 1;
 
 impl Features {
     /// What this processor and system have. CPUID may trap to a hypervisor: tens of microseconds at worst, so it is
-    /// asked once per cipher and never per request. Any IRQL.
+    /// asked once per cipher and never per request. Nothing with the feature `portable-only`. Any IRQL.
     #[must_use]
     pub fn detected() -> Self {
+        if cfg!(feature = "portable-only") {
+            return Self::empty();
+        }
         let features = Self::from_cpuid(__cpuid(1).ecx, extended_leaf(), enabled_state());
         // The wide kernels expand their keys with AES-NI.
         if features.contains(Self::AES_NI) { features } else { Self::empty() }

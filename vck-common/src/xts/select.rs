@@ -3,6 +3,11 @@
 //! # Invariants
 //! * `features` of a [`VectorKeys`] is a subset of what the processor has and the system enables.
 //! * A kernel that changes extended state runs only with the proof that it is saved.
+//! * No key stays on the stack behind a kernel.
+
+use core::mem::MaybeUninit;
+
+use zeroize::Zeroize;
 
 use super::run::Run;
 use super::schedule::RoundKeys;
@@ -55,7 +60,17 @@ impl VectorKeys {
                 unsafe { aesni::cipher::<ENCRYPT>(&self.keys, sectors) }
             }
         }
+        wipe_frames();
     }
+}
+
+/// Bytes of stack that a kernel may have used: registers that it spilled, round keys among them, and sector tweaks.
+const FRAMES: usize = 1536;
+
+/// Overwrites the stack below the caller, where a kernel ran a moment ago: a kernel stack is pageable once its thread waits.
+#[inline(never)]
+fn wipe_frames() {
+    MaybeUninit::<[u8; FRAMES]>::uninit().zeroize();
 }
 
 #[cfg(test)]

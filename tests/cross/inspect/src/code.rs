@@ -22,8 +22,17 @@ pub struct Guarded {
     pub why: &'static str,
 }
 
-/// Functions that run inside a saved extended state. None so far.
-pub const GUARDED: &[Guarded] = &[];
+/// Functions that run inside a saved extended state.
+pub const GUARDED: &[Guarded] = &[
+    Guarded {
+        prefix: "vck_common::xts::vaes256::",
+        why: "cipher kernel, reached only with proof that the AVX state is saved",
+    },
+    Guarded {
+        prefix: "vck_common::xts::vaes512::",
+        why: "cipher kernel, reached only with proof that the AVX and AVX-512 state is saved",
+    },
+];
 
 /// Rows printed for one kind of violation before the rest is only counted.
 const SHOWN: usize = 8;
@@ -57,7 +66,10 @@ pub fn check_against(image: &Image<'_>, symbols: &Symbols, allowed: &[Guarded], 
         });
     }
     report.row("code", total > 0, format!("{total} instructions decoded from {} starts", starts.len()));
-    report.good("code", format!("{guarded} wide instructions in {} kinds of guarded functions", allowed.len()));
+    report.good("code", format!("{guarded} wide instructions in guarded functions"));
+    for entry in allowed {
+        report.good("code", format!("guarded: {}  {}", entry.prefix, entry.why));
+    }
     let hidden = bad.len().saturating_sub(SHOWN);
     for line in bad.iter().take(SHOWN) {
         report.bad("code", line);

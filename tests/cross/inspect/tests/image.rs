@@ -173,6 +173,24 @@ fn a_guarded_function_may_and_its_neighbour_may_not() {
 }
 
 #[test]
+fn only_the_two_wide_kernels_are_guarded() {
+    // vzeroupper; ret. Names are mangled, as in a real map file.
+    let pe = Pe { code: vec![0xC5, 0xF8, 0x77, 0xC3], ..Pe::default() };
+    let judge_as = |name: &str| {
+        let map = format!("0001:00000000  {name}  0000000180001000  o");
+        inspect(&pe.build(), Some(&map)).unwrap()
+    };
+    for kernel in ["7vaes256", "7vaes512"] {
+        let report = judge_as(&format!("_RNvNtNtCs1234_10vck_common3xts{kernel}6cipher"));
+        assert!(report.is_clean(), "{report}");
+    }
+    for outside in ["_RNvNtNtCs1234_10vck_common3xts5aesni6cipher", "_RNvNtNtCs1234_10vck_common3xts6select6cipher"] {
+        caught(&judge_as(outside), "code", "upper halves");
+    }
+    caught(&judge_as("_RNvNtNtCs1234_10vck_windrv6crypto7vaes2566cipher"), "code", "upper halves");
+}
+
+#[test]
 fn stack_frames_against_their_limits() {
     caught(&judge(&Pe { frame: 4096, ..Pe::default() }), "frames", "4104 bytes");
     let report = judge(&Pe { frame: 1500, ..Pe::default() });
