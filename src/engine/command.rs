@@ -85,7 +85,7 @@ impl Sweep {
     }
 
     fn persist_start(&mut self, parts: &Parts<'_>, next: Position) -> Result<(), Failure> {
-        let plan = Plan::next(&self.geometry, next.boundary, next.direction, self.batch);
+        let plan = Plan::next(&self.geometry, next.boundary, next.direction, self.cut());
         self.ledger.activity = if plan.is_some() { Activity::Running } else { Activity::Idle };
         self.ledger.error = None;
         // Twice, so that both places of an entry are known to be writable before a zone depends on them.
@@ -102,6 +102,10 @@ impl Sweep {
 
     fn pause(&mut self, parts: &Parts<'_>) -> VckResult<()> {
         let before = self.ledger.activity;
+        if self.state == State::Faulted {
+            // That it stands still may not have been recorded when it came to that.
+            return self.enter_standing(parts).map_err(|failure| failure.error);
+        }
         if !matches!(self.state, State::Encrypting | State::Decrypting | State::Paused) || before == Activity::Paused {
             return Ok(());
         }

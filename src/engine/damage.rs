@@ -33,12 +33,6 @@ impl DamagedSectors {
         self.sectors.iter().any(|damaged| damaged.sector == sector)
     }
 
-    /// Whether `sector` is listed as unreadable: its content on the medium is of no known side and stays untouched.
-    #[must_use]
-    pub fn is_unreadable(&self, sector: DataSector) -> bool {
-        self.sectors.iter().any(|damaged| damaged.sector == sector && damaged.damage == Damage::Unreadable)
-    }
-
     /// Lists a sector once. `false` if the list is full.
     pub(super) fn add(&mut self, sector: DataSector, damage: Damage) -> bool {
         if self.contains(sector) {
@@ -70,7 +64,22 @@ impl DamagedSectors {
         });
     }
 
-    /// The parts of `zone` between its unreadable sectors, ascending.
+    /// A list of its own with the same sectors.
+    pub(super) fn copy(&self) -> VckResult<Self> {
+        let mut copy = Self::new()?;
+        copy.set_to(self);
+        Ok(copy)
+    }
+
+    /// Makes this the list `other`.
+    pub(super) fn set_to(&mut self, other: &Self) {
+        self.sectors.clear();
+        // Both have the same limit.
+        self.sectors.extend_from_slice(&other.sectors);
+    }
+
+    /// The parts of `zone` between its listed sectors, ascending. What a listed sector holds is of no known side, and it
+    /// is not touched: so it can be told later whether a user has written it.
     pub(super) fn readable_runs(&self, zone: DataExtent) -> Runs<'_> {
         Runs { rest: zone, holes: &self.sectors }
     }
@@ -87,9 +96,7 @@ impl Iterator for Runs<'_> {
 
     fn next(&mut self) -> Option<DataExtent> {
         while !self.rest.is_empty() {
-            let unreadable = |damaged: &&DamagedSector| damaged.damage == Damage::Unreadable;
-            let mut holes = self.holes.iter().filter(unreadable);
-            let Some(hole) = holes.find(|damaged| self.rest.contains(damaged.sector)) else {
+            let Some(hole) = self.holes.iter().find(|damaged| self.rest.contains(damaged.sector)) else {
                 let last = self.rest;
                 self.rest = DataExtent::new(last.first, SectorCount::ZERO);
                 return Some(last);
@@ -122,18 +129,18 @@ mod tests {
     }
 
     #[test]
-    fn runs_leave_unreadable_sectors_out_and_nothing_else() {
+    fn runs_leave_listed_sectors_out_and_nothing_else() {
         let mut list = DamagedSectors::new().unwrap();
         assert_eq!(runs(&list), vec![(10, 10)]);
         for sector in [13, 9, 20] {
             assert!(list.add(DataSector::new(sector), Damage::Unreadable));
         }
         assert!(list.add(DataSector::new(15), Damage::Torn));
-        assert_eq!(runs(&list), vec![(10, 3), (14, 6)]);
+        assert_eq!(runs(&list), vec![(10, 3), (14, 1), (16, 4)]);
         for sector in [10, 14, 19] {
             assert!(list.add(DataSector::new(sector), Damage::Unreadable));
         }
-        assert_eq!(runs(&list), vec![(11, 2), (15, 4)]);
+        assert_eq!(runs(&list), vec![(11, 2), (16, 3)]);
     }
 
     #[test]

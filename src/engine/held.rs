@@ -90,6 +90,12 @@ pub(super) struct Fence {
     pub(super) zone: DataExtent,
 }
 
+impl Fence {
+    pub(super) const fn plan(&self) -> &Plan {
+        &self.plan
+    }
+}
+
 enum Next {
     Go(Held),
     Return(Step),
@@ -107,14 +113,12 @@ impl Sweep {
         }
         self.merging = true;
         for _ in 0..retry::HELD_TRIES {
-            if self.fenced.is_some() || !self.ledger.lags(self.position) {
-                return;
-            }
-            if let Err(failure) = self.ledger.catch_up(parts, self.position) {
-                self.note(self.geometry.offset_sector(), failure);
-                // One attempt more or less: the next success takes the error away.
-                self.failed_steps = self.failed_steps.max(1);
-            }
+            let fenced = self.fenced.is_some();
+            let done = if fenced { self.record_healed(parts) } else { self.bring_up_to_date(parts) };
+            let Err(failure) = done else { return };
+            self.note(self.geometry.offset_sector(), failure);
+            // One attempt more or less: the next success takes the error away.
+            self.failed_steps = self.failed_steps.max(1);
         }
     }
 
@@ -166,7 +170,8 @@ impl Sweep {
             Stage::Restore => {
                 let restored = self.copies.restore(parts.io, &plan, &self.ledger.damaged);
                 restored.map_err(ErrorKind::Restore.during())?;
-                Ok(held.at(Stage::PutBack))
+                // Failures count on: this stage is done again when the flush of the next one fails.
+                Ok(Next::Go(Held { stage: Stage::PutBack, ..*held }))
             }
             Stage::PutBack => {
                 // Before the entry is written: it may become durable before anything that is not.
@@ -195,8 +200,12 @@ impl Sweep {
         let covered = held.next.as_ref().map(|(next, _)| (next, &self.spare));
         let started = parts.meter.now();
         let committed = self.ledger.commit(parts, held.plan.to(), covered);
-        if committed.is_err() && ends {
-            self.ledger.activity = Activity::Running;
+        if committed.is_err() {
+            // The watch that began with this attempt counts on its flush.
+            parts.gate.watch(DataExtent::default());
+            if ends {
+                self.ledger.activity = Activity::Running;
+            }
         }
         committed?;
         self.step_size.committed_in(parts.meter.now().saturating_sub(started));
@@ -232,7 +241,9 @@ impl Sweep {
     fn stage_failed(&mut self, parts: &Parts<'_>, held: Held) -> Next {
         let failures = held.failures.saturating_add(1);
         if failures < retry::HELD_TRIES {
-            self.held = Some(Held { failures, ..held });
+            // What a failed flush was to make durable may be gone from the device's cache.
+            let stage = if held.stage == Stage::PutBack { Stage::Restore } else { held.stage };
+            self.held = Some(Held { stage, failures, ..held });
             return Next::Return(Step::RetryAfter(retry::held_pause(failures)));
         }
         match held.stage {
@@ -315,11 +326,8 @@ impl Sweep {
         self.state = State::Faulted;
         self.ledger.activity = Activity::Faulted;
         self.ledger.error = self.error;
-        let fence = self.fenced;
         for _ in 0..retry::HELD_TRIES {
-            // The fenced zone may be of either side, or an older entry with its digests may be on the disk.
-            let covered = fence.as_ref().map(|fence| (&fence.plan, &self.copies));
-            if self.ledger.enter(parts, self.position, covered, None).is_ok() {
+            if self.enter_standing(parts).is_ok() {
                 return;
             }
         }

@@ -19,6 +19,7 @@
 //! * If the wanted side cannot be written, the other one is: then every sector of the zone is as before the step.
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use zeroize::Zeroize;
 
@@ -30,7 +31,7 @@ use vck_common::{
 
 use super::blocks::Position;
 use super::ledger::is_unsupported;
-use super::retry::HELD_TRIES;
+use super::retry::{HELD_TRIES, STEP_TRIES, step_pause};
 use super::{DamagedSectors, ErrorKind, SweepError};
 
 /// Bytes looked at together.
@@ -66,8 +67,6 @@ pub struct Opening {
     pub damaged: DamagedSectors,
     /// A zone whose step was interrupted: [`Opening::finish`] before the volume is used.
     pub unfinished: DataExtent,
-    /// Whether all this comes from an entry of the journal.
-    from_entry: bool,
     /// What the metadata blocks say in every replica; `None` if they are not all alike.
     pub(super) blocks: Option<Position>,
 }
@@ -98,7 +97,6 @@ impl Opening {
             error: None,
             damaged: DamagedSectors::new()?,
             unfinished: DataExtent::default(),
-            from_entry: false,
             blocks: (!site.store.needs_rewrite()).then_some(said),
         };
         let found = match journal.as_mut() {
@@ -120,7 +118,6 @@ impl Opening {
         (self.boundary, self.direction) = (entry.boundary, entry.direction);
         (self.activity, self.unfinished) = (entry.activity, entry.zone);
         self.error = entry.error.map(SweepError::from_journal);
-        self.from_entry = true;
         self.take_damaged(entry);
         self.blocks = self.blocks.filter(|said| *said == self.position());
     }
@@ -143,7 +140,20 @@ impl Opening {
     /// The device's, if it takes neither side; more damaged sectors than an entry can hold. The disk is then such that
     /// another attempt can be made.
     pub fn finish(&mut self, site: &Site<'_>, journal: &mut Option<Box<dyn ConversionJournal>>) -> VckResult<()> {
-        let Some(journal) = journal.as_mut().filter(|_| self.from_entry) else { return Ok(()) };
+        self.finish_patiently(site, journal, &|_| ())
+    }
+
+    /// The same; `pause` waits as long as it is told before something is tried again. Nobody else waits meanwhile.
+    ///
+    /// # Errors
+    /// Those of [`Opening::finish`].
+    pub fn finish_patiently(
+        &mut self,
+        site: &Site<'_>,
+        journal: &mut Option<Box<dyn ConversionJournal>>,
+        pause: &dyn Fn(Duration),
+    ) -> VckResult<()> {
+        let Some(journal) = journal.as_mut() else { return Ok(()) };
         tried(|| {
             journal.restate(site.io)?;
             flush(site.io)
@@ -156,9 +166,9 @@ impl Opening {
         let zone = self.unfinished;
         let after = self.after(zone)?;
         let wanted = Side::after(self.direction);
-        if let Err(failure) = bench.bring(site, &mut **journal, &mut self.damaged, zone, wanted) {
+        if let Err(failure) = bench.bring(site, &mut **journal, &mut self.damaged, zone, wanted, pause) {
             // The side before the step is as good, and the failing sector may be on it still.
-            bench.bring(site, &mut **journal, &mut self.damaged, zone, wanted.other()).map_err(|_| failure)?;
+            bench.bring(site, &mut **journal, &mut self.damaged, zone, wanted.other(), pause).map_err(|_| failure)?;
             let lba = site.geometry.data_to_lba(zone.first).unwrap_or(Lba::ZERO);
             let (kind, status) = (ErrorKind::Write, failure.status());
             self.error = Some(SweepError { kind, lba, status, count: HELD_TRIES });
@@ -289,6 +299,10 @@ impl Bench {
     }
 
     /// Brings every sector of `zone` whose side is known to the side `wanted`, and flushes.
+    ///
+    /// A pass that failed, or met a sector that cannot be read, is made again from the start: a flush that failed proves
+    /// nothing about the writes before it, and a device that comes back reads what it did not read. What is still
+    /// unreadable in the last pass is listed.
     fn bring(
         &mut self,
         site: &Site<'_>,
@@ -296,19 +310,46 @@ impl Bench {
         damaged: &mut DamagedSectors,
         zone: DataExtent,
         wanted: Side,
+        pause: &dyn Fn(Duration),
     ) -> VckResult<()> {
-        // A flush that failed proves nothing about the writes before it: they are done again.
-        tried(|| {
-            let step = site.geometry.sector_size().sectors_of_buffer(self.found.len())?;
-            let mut rest = zone;
-            while !rest.is_empty() {
-                let end = rest.first.checked_add(step).unwrap_or(rest.first);
-                let (chunk, behind) = rest.split_at(end);
-                self.bring_chunk(site, journal, damaged, chunk, wanted)?;
-                rest = behind;
+        let listed = damaged.copy()?;
+        let mut pass = 1;
+        loop {
+            damaged.set_to(&listed);
+            let result = self.one_pass(site, journal, damaged, &listed, zone, wanted);
+            let unreadable = |list: &DamagedSectors| {
+                list.as_slice().iter().filter(|damaged| damaged.damage == Damage::Unreadable).count()
+            };
+            let clean = result.is_ok() && unreadable(damaged) == unreadable(&listed);
+            if clean || pass >= STEP_TRIES {
+                if result.is_err() {
+                    damaged.set_to(&listed);
+                }
+                return result;
             }
-            flush(site.io)
-        })
+            pause(step_pause(pass));
+            pass = pass.saturating_add(1);
+        }
+    }
+
+    fn one_pass(
+        &mut self,
+        site: &Site<'_>,
+        journal: &mut dyn ConversionJournal,
+        damaged: &mut DamagedSectors,
+        listed: &DamagedSectors,
+        zone: DataExtent,
+        wanted: Side,
+    ) -> VckResult<()> {
+        let step = site.geometry.sector_size().sectors_of_buffer(self.found.len())?;
+        let mut rest = zone;
+        while !rest.is_empty() {
+            let end = rest.first.checked_add(step).unwrap_or(rest.first);
+            let (chunk, behind) = rest.split_at(end);
+            self.bring_chunk(site, journal, damaged, listed, chunk, wanted)?;
+            rest = behind;
+        }
+        flush(site.io)
     }
 
     fn bring_chunk(
@@ -316,11 +357,12 @@ impl Bench {
         site: &Site<'_>,
         journal: &mut dyn ConversionJournal,
         damaged: &mut DamagedSectors,
+        listed: &DamagedSectors,
         chunk: DataExtent,
         wanted: Side,
     ) -> VckResult<()> {
         let size = site.geometry.sector_size();
-        self.read(site, damaged, chunk)?;
+        self.read(site, damaged, listed, chunk)?;
         let sectors = chunk.first.get()..chunk.first.get().saturating_add(chunk.count.get());
         let pairs = self.found.chunks_exact_mut(size.usize()).zip(self.other.chunks_exact_mut(size.usize()));
         // The run of sectors to be written that ends before the sector looked at.
@@ -329,7 +371,8 @@ impl Bench {
         for ((found, other), sector) in pairs.zip(sectors) {
             let sector = DataSector::new(sector);
             let turn = match side_of(site, journal, sector, found, other) {
-                _ if damaged.is_unreadable(sector) => false,
+                // The step left it alone, or it could not be read just now.
+                _ if damaged.contains(sector) => false,
                 Some(side) => side != wanted,
                 None if damaged.add(sector, Damage::Torn) => {
                     journal.note_torn(sector, found);
@@ -353,7 +396,13 @@ impl Bench {
     }
 
     /// Reads a chunk; sectors that cannot be read are listed.
-    fn read(&mut self, site: &Site<'_>, damaged: &mut DamagedSectors, chunk: DataExtent) -> VckResult<()> {
+    fn read(
+        &mut self,
+        site: &Site<'_>,
+        damaged: &mut DamagedSectors,
+        listed: &DamagedSectors,
+        chunk: DataExtent,
+    ) -> VckResult<()> {
         let (lba, range) = place(site, chunk, chunk)?;
         let whole = self.found.get_mut(range).ok_or(OUTSIDE)?;
         if tried(|| site.io.read_sectors(lba, whole)).is_ok() {
@@ -362,6 +411,9 @@ impl Bench {
         let sectors = chunk.first.get()..chunk.first.get().saturating_add(chunk.count.get());
         for sector in sectors {
             let sector = DataSector::new(sector);
+            if listed.contains(sector) {
+                continue;
+            }
             let (lba, range) = place(site, chunk, DataExtent::new(sector, SectorCount::new(1)))?;
             let bytes = self.found.get_mut(range).ok_or(OUTSIDE)?;
             if tried(|| site.io.read_sectors(lba, bytes)).is_err() && !damaged.add(sector, Damage::Unreadable) {

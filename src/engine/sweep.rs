@@ -21,7 +21,7 @@ use super::blocks::Position;
 use super::held::{Fence, Held};
 use super::ledger::{Failure, Ledger};
 use super::pace::StepSize;
-use super::zone::{Plan, ZoneCopies};
+use super::zone::{Cut, Plan, ZoneCopies};
 use super::{BadSectors, ConversionPolicy, ErrorKind, Opening, Parts, Progress, State, SweepError, Throttle, retry};
 
 /// The longest zone, in bytes.
@@ -157,8 +157,13 @@ impl Sweep {
             return self.go_on(parts, held);
         }
         self.batch = self.step_size.get(self.rests);
-        let Some(plan) = self.next_plan() else { return self.tidy(parts) };
-        match self.begin(parts) {
+        if self.next_plan().is_none() {
+            return self.tidy(parts);
+        }
+        // Before the step is cut out: it may have to be a smaller one.
+        let room = self.reserve().map_err(ErrorKind::Memory.during());
+        let Some(plan) = self.next_plan() else { return Step::Idle };
+        match room.and_then(|()| self.begin(parts, plan)) {
             Ok(held) => self.go_on(parts, held),
             Err(failure) => {
                 self.note(plan.lba, failure);
@@ -168,12 +173,9 @@ impl Sweep {
     }
 
     /// Seals with the gate open, then closes it on the zone, reads and converts. On failure the gate is open.
-    fn begin(&mut self, parts: &Parts<'_>) -> Result<Held, Failure> {
-        self.reserve().map_err(ErrorKind::Memory.during())?;
-        let plans = Plans { geometry: self.geometry, direction: self.position.direction, batch: self.batch };
+    fn begin(&mut self, parts: &Parts<'_>, plan: Plan) -> Result<Held, Failure> {
+        let plans = Plans { geometry: self.geometry, direction: self.position.direction, cut: self.cut() };
         self.ledger.prepare(parts, self.position, plans.positions(self.position.boundary))?;
-        let ended = VckError::WrongState("there is nothing to convert");
-        let plan = self.next_plan().ok_or(ended).map_err(ErrorKind::Seal.during())?;
         let since = parts.meter.now();
         parts.gate.close_and_drain(plan.zone).map_err(ErrorKind::Drain.during())?;
         self.take_in(parts, &plan).inspect_err(|_| parts.gate.open(plan.zone))?;
@@ -190,7 +192,9 @@ impl Sweep {
     /// Makes durable what users wrote, as far as the next entry depends on it: the content of `zone`, which is closed, and
     /// damaged sectors that are whole again. An entry could otherwise survive without what it speaks of.
     pub(super) fn settle_writes(&mut self, parts: &Parts<'_>, zone: DataExtent) -> Result<(), Failure> {
-        if self.ledger.drop_healed(parts)? || !self.ledger.has_journal() || parts.gate.is_untouched(zone) {
+        let healed = self.ledger.drop_healed(parts)?;
+        self.healed |= healed;
+        if healed || !self.ledger.has_journal() || parts.gate.is_untouched(zone) {
             return Ok(());
         }
         self.ledger.flush(parts.io)
@@ -219,18 +223,26 @@ impl Sweep {
 
     /// The step from `boundary` on.
     pub(super) fn plan_from(&self, boundary: DataSector) -> Option<Plan> {
-        Plan::next(&self.geometry, boundary, self.position.direction, self.batch)
+        Plan::next(&self.geometry, boundary, self.position.direction, self.cut())
+    }
+
+    pub(super) const fn cut(&self) -> Cut {
+        Cut { batch: self.batch, first_alone: self.ledger.has_journal() }
     }
 
     /// Brings entry and blocks up to date with nothing converted.
     fn tidy(&mut self, parts: &Parts<'_>) -> Step {
+        if self.fenced.is_none() {
+            self.give_back();
+        }
         if self.fenced.is_some() || self.failed_steps >= retry::STEP_TRIES {
+            // Tried again with the next healed sector or command; meanwhile the disk lists a sector too many.
+            let _attempt = self.record_healed(parts);
             return Step::Idle;
         }
         let done = self.bring_up_to_date(parts);
         self.give_back();
         let Err(failure) = done else {
-            self.healed = false;
             if self.failed_steps > 0 {
                 // The error that shows was one of these attempts.
                 self.succeeded();
@@ -255,13 +267,28 @@ impl Sweep {
         self.ledger.blocks.give_back();
     }
 
-    fn bring_up_to_date(&mut self, parts: &Parts<'_>) -> Result<(), Failure> {
+    /// Blocks and list of damaged sectors. No zone is closed or fenced.
+    pub(super) fn bring_up_to_date(&mut self, parts: &Parts<'_>) -> Result<(), Failure> {
         self.healed |= self.ledger.drop_healed(parts)?;
         self.ledger.catch_up(parts, self.position)?;
+        self.record_healed(parts)
+    }
+
+    /// Says in the journal which damaged sectors were written since.
+    pub(super) fn record_healed(&mut self, parts: &Parts<'_>) -> Result<(), Failure> {
+        self.healed |= self.ledger.drop_healed(parts)?;
         if self.healed {
-            self.ledger.enter(parts, self.position, None, None)?;
+            self.enter_standing(parts)?;
+            self.healed = false;
         }
         Ok(())
+    }
+
+    /// Makes an entry durable while no step is under way.
+    pub(super) fn enter_standing(&mut self, parts: &Parts<'_>) -> Result<(), Failure> {
+        // The fenced zone may be of either side, or an older entry with its digests may be on the disk.
+        let covered = self.fenced.as_ref().map(|fence| (fence.plan(), &self.copies));
+        self.ledger.enter(parts, self.position, covered, None)
     }
 
     /// Leaves a running state when there is nothing left to convert.
@@ -311,11 +338,16 @@ impl Sweep {
         Step::Idle
     }
 
-    /// Lists a sector as unreadable. `false` if the list is full.
+    /// Lists a sector as unreadable, unless it can be read after all. `false` if the list is full.
     fn skip(&mut self, parts: &Parts<'_>, sector: DataSector) -> bool {
         let extent = DataExtent::new(sector, SectorCount::new(1));
         if parts.gate.close_and_drain(extent).is_err() {
             return false;
+        }
+        // A user may have written it since.
+        if self.copies.can_read(parts.io, &self.geometry, sector) {
+            parts.gate.open(extent);
+            return true;
         }
         let listed = self.ledger.damaged.add(sector, Damage::Unreadable);
         if listed {
@@ -331,12 +363,12 @@ impl Sweep {
 struct Plans {
     geometry: Geometry,
     direction: VolumeState,
-    batch: SectorCount,
+    cut: Cut,
 }
 
 impl Plans {
     fn next(&self, boundary: DataSector) -> Option<Plan> {
-        Plan::next(&self.geometry, boundary, self.direction, self.batch)
+        Plan::next(&self.geometry, boundary, self.direction, self.cut)
     }
 
     /// The positions after each step from `boundary` on.

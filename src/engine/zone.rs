@@ -21,22 +21,31 @@ pub(super) struct Plan {
     pub(super) direction: VolumeState,
 }
 
+/// How the way is cut into steps.
+#[derive(Clone, Copy)]
+pub(super) struct Cut {
+    /// Sectors of a step, at most.
+    pub(super) batch: SectorCount,
+    /// Whether sector 0 is a step of its own. Where it is plaintext a file system can mount before the volume is attached. If
+    /// a larger zone was interrupted, what that writes would be taken for damage; so a larger one never has a plain sector 0.
+    pub(super) first_alone: bool,
+}
+
 impl Plan {
-    /// The step of at most `batch` sectors from `boundary` on; `None` at the end of the way.
-    pub(super) fn next(
-        geometry: &Geometry,
-        boundary: DataSector,
-        direction: VolumeState,
-        batch: SectorCount,
-    ) -> Option<Self> {
+    /// The step from `boundary` on; `None` at the end of the way.
+    pub(super) fn next(geometry: &Geometry, boundary: DataSector, direction: VolumeState, cut: Cut) -> Option<Self> {
+        let one = SectorCount::new(1);
         let (first, count, after) = match direction {
             VolumeState::Encrypt => {
                 let end = DataSector::ZERO.checked_add(geometry.data_sectors())?;
+                let batch = if cut.first_alone && boundary == DataSector::ZERO { one } else { cut.batch };
                 let count = end.checked_distance_from(boundary)?.min(batch);
                 (boundary, count, boundary.checked_add(count)?)
             }
             VolumeState::Decrypt => {
-                let count = boundary.checked_distance_from(DataSector::ZERO)?.min(batch);
+                let left = boundary.checked_distance_from(DataSector::ZERO)?;
+                let rest = if cut.first_alone { left.checked_sub(one).filter(|rest| !rest.is_zero()) } else { None };
+                let count = rest.unwrap_or(left).min(cut.batch);
                 let first = boundary.checked_sub(count)?;
                 (first, count, first)
             }
@@ -184,6 +193,13 @@ impl ZoneCopies {
             }
         }
         Some((run.first, found))
+    }
+
+    /// Whether a sector can be read. Uses the memory of the copies.
+    pub(super) fn can_read(&mut self, io: &dyn SectorIo, geometry: &Geometry, sector: DataSector) -> bool {
+        let bytes = self.original.get_mut(..self.size.usize());
+        let place = geometry.data_to_lba(sector).zip(bytes);
+        place.is_some_and(|(lba, bytes)| io.read_sectors(lba, bytes).is_ok())
     }
 
     fn try_read(&mut self, io: &dyn SectorIo, plan: &Plan, run: DataExtent) -> Option<VckError> {

@@ -27,7 +27,9 @@ use super::place::DiskPaths;
 use super::{Core, FilterDevice, owned_text};
 use crate::engine::{ConversionPolicy, Opening, Site, Sweep};
 use crate::io::{DiskPlace, VolumeIdentity, VolumeIo};
-use crate::nt::{FsControl, Held, KernelRandom, OpenFor, Passive, Shared, VolumeHandle, WideString, on_wiped_stack};
+use crate::nt::{
+    FsControl, Held, KernelRandom, OpenFor, Passive, Shared, VolumeHandle, WideString, on_wiped_stack, sleep,
+};
 use crate::provider::{AttachContext, IoConfig};
 
 /// Transfer size of the provider's accesses: metadata, a few sectors at a time.
@@ -257,7 +259,9 @@ impl Keyed<'_> {
     fn recover(&mut self, survey: &Surveyed<'_>) -> VckResult<()> {
         let KeyedParts { cipher, store, geometry, journal, opening, .. } = &mut self.parts;
         let unfinished = opening.unfinished;
-        opening.finish(&survey.site(&**cipher, &**store, geometry), journal)?;
+        let passive = survey.passive;
+        let site = survey.site(&**cipher, &**store, geometry);
+        opening.finish_patiently(&site, journal, &|pause| sleep(passive, pause))?;
         if !unfinished.is_empty() {
             log::warn!("a conversion was interrupted; the step at {} was finished", unfinished.first);
         }

@@ -10,8 +10,8 @@ use crate::engine::{Command, ErrorKind, State, Step};
 
 const SIZE: SectorSize = SectorSize::S512;
 
-/// A volume that stopped in a step over the sectors 10 to 20, with what a power cut left of it. The sectors of the zone for
-/// which `converted` answers true are on the new side.
+/// A volume that stopped in a step over ten sectors from [`start`] on, with what a power cut left of it. The sectors of the
+/// zone, counted from its first, for which `converted` answers true are on the new side.
 fn interrupted(command: Command, converted: impl Fn(u64) -> bool) -> (Rig, Vec<u8>) {
     let mut rig = Rig::journaled(SIZE, 30, 10);
     rig.command(Command::StartEncrypt).unwrap();
@@ -23,7 +23,7 @@ fn interrupted(command: Command, converted: impl Fn(u64) -> bool) -> (Rig, Vec<u
     assert_eq!(rig.step(), Step::Worked);
     assert!(rig.sweep.holds_zone());
     let world = World::new(SIZE, rig.world.durable_image());
-    for sector in (10..20).filter(|sector| converted(*sector)) {
+    for sector in (0..10).filter(|index| converted(*index)).map(|index| start(command) + index) {
         let mut bytes = rig.plaintext[usize::try_from(sector).unwrap() * 512..][..512].to_vec();
         if command == Command::StartEncrypt {
             rig.cipher.encrypt_area(&mut bytes, SIZE, DataSector::new(sector));
@@ -39,15 +39,23 @@ fn lba(rig: &Rig, sector: u64) -> Lba {
     rig.geometry.data_to_lba(DataSector::new(sector)).unwrap()
 }
 
+fn start(command: Command) -> u64 {
+    if command == Command::StartEncrypt { 1 } else { 10 }
+}
+
+fn before(command: Command) -> u64 {
+    if command == Command::StartEncrypt { 1 } else { 20 }
+}
+
 fn after(command: Command) -> u64 {
-    if command == Command::StartEncrypt { 20 } else { 10 }
+    if command == Command::StartEncrypt { 11 } else { 10 }
 }
 
 #[test]
 fn every_mixture_of_sides_is_finished() {
     for command in [Command::StartEncrypt, Command::StartDecrypt] {
         for mask in [0_u64, 0x3FF, 0x155, 0x2AA, 1, 0x200, 0x0F0, 0x30C] {
-            let (rig, image) = interrupted(command, |sector| mask >> (sector - 10) & 1 == 1);
+            let (rig, image) = interrupted(command, |index| mask >> index & 1 == 1);
             let again = rig.reboot(image).unwrap();
             assert_eq!(again.world.published().get(), after(command));
             assert!(again.sweep.damaged().is_empty());
@@ -60,20 +68,26 @@ fn every_mixture_of_sides_is_finished() {
 #[test]
 fn a_torn_sector_is_fenced_alone_and_healed_by_a_write() {
     for command in [Command::StartEncrypt, Command::StartDecrypt] {
-        let (rig, image) = interrupted(command, |sector| sector < 15);
+        let (rig, image) = interrupted(command, |index| index < 5);
         let world = World::new(SIZE, image);
-        world.scribble(lba(&rig, 13), &[0x99; 512]);
+        let torn = DataSector::new(start(command) + 3);
+        world.scribble(lba(&rig, torn.get()), &[0x99; 512]);
         let mut again = rig.reboot_on(&world).unwrap();
         let damaged = again.sweep.damaged()[0];
-        assert_eq!((damaged.sector, damaged.damage), (DataSector::new(13), Damage::Torn));
+        assert_eq!((damaged.sector, damaged.damage), (torn, Damage::Torn));
         assert_eq!(again.sweep.damaged().len(), 1);
         again.check();
         // It stays so: nothing guesses later either.
         assert_eq!(again.reboot(world.durable_image()).unwrap().sweep.damaged(), [damaged]);
         again.command(Command::Resume).unwrap();
         again.run();
-        assert_eq!(again.sweep.damaged(), [damaged], "the conversion went on over it");
-        again.user_write(DataSector::new(13), 0x42);
+        assert_eq!(again.sweep.damaged(), [damaged], "the conversion went on around it");
+        // And back over it: it holds what it held, so that nobody takes it for written.
+        let back = if command == Command::StartEncrypt { Command::StartDecrypt } else { Command::StartEncrypt };
+        again.command(back).unwrap();
+        again.run();
+        assert_eq!(again.reboot(again.world.durable_image()).unwrap().sweep.damaged(), [damaged]);
+        again.user_write(torn, 0x42);
         assert_eq!(again.step(), Step::Idle);
         assert!(again.sweep.damaged().is_empty());
         again.check();
@@ -84,14 +98,14 @@ fn a_torn_sector_is_fenced_alone_and_healed_by_a_write() {
 
 #[test]
 fn a_sector_that_cannot_be_read_is_listed_and_left_alone() {
-    let (rig, image) = interrupted(Command::StartEncrypt, |sector| sector == 11);
+    let (rig, image) = interrupted(Command::StartEncrypt, |index| index == 1);
     let world = World::new(SIZE, image.clone());
-    world.set_fault(Fault::ReadOf(lba(&rig, 17)));
+    world.set_fault(Fault::ReadOf(lba(&rig, 7)));
     let again = rig.reboot_on(&world).unwrap();
     let damaged = again.sweep.damaged()[0];
-    assert_eq!((damaged.sector, damaged.damage), (DataSector::new(17), Damage::Unreadable));
+    assert_eq!((damaged.sector, damaged.damage), (DataSector::new(7), Damage::Unreadable));
     again.check();
-    let at = usize::try_from(lba(&rig, 17).get()).unwrap() * 512;
+    let at = usize::try_from(lba(&rig, 7).get()).unwrap() * 512;
     assert_eq!(world.image()[at..at + 512], image[at..at + 512], "its content was not touched");
 }
 
@@ -99,12 +113,12 @@ fn a_sector_that_cannot_be_read_is_listed_and_left_alone() {
 #[test]
 fn a_zone_that_cannot_be_finished_is_undone() {
     for command in [Command::StartEncrypt, Command::StartDecrypt] {
-        let (rig, image) = interrupted(command, |sector| sector < 15);
+        let (rig, image) = interrupted(command, |index| index < 5);
         let world = World::new(SIZE, image);
-        world.set_fault(Fault::WriteOf(lba(&rig, 18)));
+        world.set_fault(Fault::WriteOf(lba(&rig, start(command) + 8)));
         let again = rig.reboot_on(&world).unwrap();
         let progress = again.sweep.snapshot();
-        assert_eq!((progress.state, progress.boundary.get()), (State::Faulted, 30 - after(command)));
+        assert_eq!((progress.state, progress.boundary.get()), (State::Faulted, before(command)));
         let error = progress.error.unwrap();
         assert_eq!((error.kind, error.status), (ErrorKind::Write, FAULT));
         again.check();
@@ -115,7 +129,7 @@ fn a_zone_that_cannot_be_finished_is_undone() {
 /// A passing error is no reason to refuse a volume or to give up a sector.
 #[test]
 fn one_failing_call_is_overcome() {
-    let (rig, image) = interrupted(Command::StartEncrypt, |sector| sector % 3 == 0);
+    let (rig, image) = interrupted(Command::StartEncrypt, |index| index % 3 == 0);
     for call in 0..40 {
         let world = World::new(SIZE, image.clone());
         let store_calls = 12;
@@ -139,4 +153,18 @@ fn blocks_that_lag_behind_follow_after_the_attach() {
     assert!(again.world.take_log().is_empty(), "an attach with nothing to finish writes nothing");
     assert_eq!(again.step(), Step::Idle);
     assert_eq!(again.blocks_say().1, VolumeState::Decrypt);
+}
+
+/// A device that answers errors for a while at boot costs no sector.
+#[test]
+fn sectors_that_cannot_be_read_for_a_while_are_not_given_up() {
+    let (rig, image) = interrupted(Command::StartEncrypt, |index| index == 4);
+    for times in [1, 5, 9, 12] {
+        let world = World::new(SIZE, image.clone());
+        world.set_fault(Fault::ReadsOf { lba: lba(&rig, 6), times });
+        let again = rig.reboot_on(&world).unwrap();
+        assert!(again.sweep.damaged().is_empty(), "{times}");
+        again.check();
+        again.check_durable();
+    }
 }

@@ -41,8 +41,18 @@ pub(super) enum Fault {
         from: u32,
         to: u32,
     },
+    /// These two calls.
+    Two {
+        first: u32,
+        second: u32,
+    },
     /// Reads that touch the sector.
     ReadOf(Lba),
+    /// The first so many reads that touch the sector.
+    ReadsOf {
+        lba: Lba,
+        times: u32,
+    },
     /// Writes that touch the sector.
     WriteOf(Lba),
     /// Every flush, with this status.
@@ -202,6 +212,7 @@ impl Inner {
         self.calls += 1;
         let status = match self.fault {
             Fault::Calls { from, to } => (from..to).contains(&number).then_some(FAULT),
+            Fault::Two { first, second } => (number == first || number == second).then_some(FAULT),
             other => fails(other),
         };
         status.map_or(Ok(()), |status| Err(VckError::Device { status, lba }))
@@ -226,6 +237,13 @@ impl SectorIo for World {
         let range = self.bytes(lba, buf.len());
         let mut inner = self.inner();
         inner.log.push(Event::Read(lba, count));
+        if let Fault::ReadsOf { lba: at, times } = &mut inner.fault
+            && touches(*at, lba, count)
+            && *times > 0
+        {
+            *times -= 1;
+            return Err(VckError::Device { status: FAULT, lba: None });
+        }
         inner.call(|fault| matches!(fault, Fault::ReadOf(at) if touches(at, lba, count)).then_some(FAULT), None)?;
         buf.copy_from_slice(&inner.now[range]);
         Ok(())

@@ -16,7 +16,7 @@ use vck_ntsim::user::{Access, Share};
 
 /// Two steps of the sweep, the second a short one.
 const DATA: usize = 1280 << 10;
-/// The first step of a conversion; the ones behind it are longer.
+/// The second step of a conversion, behind sector 0; later ones are longer.
 const STEP: u64 = 512;
 const FAILED: NtStatus = NtStatus::IO_DEVICE_ERROR;
 
@@ -236,20 +236,20 @@ fn a_zone_that_can_be_written_to_neither_side_is_fenced_until_it_can() {
     let (client, disk, plain) = (bench.client(), bench.world.disk(bench.disk), plain());
     // Some of the zone is written before the device stops taking writes to it.
     let partial = FaultEffect::PartialFail { status: FAILED.0, sectors: 200 };
-    disk.inject(Fault { op: DiskOp::Write, lbas: 0..STEP, skip: 0, times: Some(3), effect: partial });
-    disk.inject(Fault::fail(DiskOp::Write, 0..STEP, FAILED.0));
+    disk.inject(Fault { op: DiskOp::Write, lbas: 1..STEP, skip: 0, times: Some(3), effect: partial });
+    disk.inject(Fault::fail(DiskOp::Write, 1..STEP, FAILED.0));
     client.encrypt(&bench.path()).expect("starts");
     let (state, boundary, error) = settle(&bench, &client);
-    assert_eq!((state, boundary), (3, 0));
+    assert_eq!((state, boundary), (3, 1));
     assert!(error.starts_with("faulted: writing the old contents back failed at sector"), "{error}");
     for request in [RawIo::read(0, 4096), RawIo::write(512 * 100, 4096, 1), RawIo::read(512 * 300, 1 << 19)] {
         let reply = bench.send_raw(request);
         assert_eq!((reply.status, reply.information), (FAILED, 0), "{request:?} in the fenced zone");
     }
-    let outside = bench.send_raw(RawIo::read(i64::try_from(STEP * 512).expect("small"), 4096));
+    let outside = bench.send_raw(RawIo::read(i64::try_from((STEP + 1) * 512).expect("small"), 4096));
     assert!(
         outside.status == NtStatus::SUCCESS
-            && outside.data == plain[usize::try_from(STEP).expect("small") * 512..][..4096]
+            && outside.data == plain[usize::try_from(STEP + 1).expect("small") * 512..][..4096]
     );
     assert_eq!(client.encrypt(&bench.path()), Err(Failure(FAILED)), "the device still refuses");
     disk.clear_faults();
