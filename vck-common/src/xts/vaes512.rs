@@ -1,7 +1,7 @@
 //! VAES in zmm registers, 32 blocks in flight. Runs only while the AVX and AVX-512 state is saved.
 //!
-//! Of 32 registers eight hold blocks, eight their tweaks, already combined with the first round key, and fourteen the
-//! round keys: thirteen and the first combined with the last.
+//! Of 32 registers eight hold blocks and eight their tweaks, already combined with the first round key. Round keys are loaded
+//! when their round comes: one load for eight instructions of the cipher.
 
 use core::arch::asm;
 use core::arch::x86_64::{
@@ -11,6 +11,7 @@ use core::arch::x86_64::{
     _mm512_setzero_si512, _mm512_shldi_epi64, _mm512_shldv_epi64, _mm512_shuffle_epi32, _mm512_sllv_epi64,
     _mm512_srlv_epi64, _mm512_storeu_si512, _mm512_ternarylogic_epi64, _mm512_xor_si512,
 };
+use core::hint::black_box;
 
 use super::aesni;
 use super::run::Window;
@@ -80,18 +81,15 @@ fn encrypt_numbers<const N: usize>(keys: &Rounds, first: u64, tweaks: &mut Secto
 #[target_feature(enable = "aes,sse4.1,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,vaes")]
 #[inline(never)]
 fn batch_of_sectors<const ENCRYPT: bool>(keys: &Rounds, mut sectors: Sectors<'_>, tweaks: &SectorTweaks) {
-    let mut wide = [_mm512_setzero_si512(); 15];
-    for (wide, key) in wide.iter_mut().zip(keys) {
-        *wide = broadcast(key);
-    }
-    let [before, between @ .., after] = wide;
-    let last = _mm512_xor_si512(before, after);
     for tweak in &tweaks.0 {
         let Some(mut sector) = sectors.next_sector() else { return };
         let mut tweak = broadcast(tweak);
         while let Some(window) = sector.window::<BLOCKS>() {
-            let (whitening, next) = whitenings(tweak, before);
-            group::<ENCRYPT>(&between, last, &window, &whitening);
+            // Loaded anew for each group: kept, they would not fit beside what `whitenings` needs, and be spilled to the stack.
+            let keys = black_box(keys);
+            let [before, ..] = keys;
+            let (whitening, next) = whitenings(tweak, broadcast(before));
+            group::<ENCRYPT>(keys, &window, &whitening);
             tweak = next;
         }
         if !sector.is_empty() {
@@ -103,22 +101,20 @@ fn batch_of_sectors<const ENCRYPT: bool>(keys: &Rounds, mut sectors: Sectors<'_>
 /// Ciphers 32 blocks.
 #[inline]
 #[target_feature(enable = "aes,sse4.1,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,vaes")]
-fn group<const ENCRYPT: bool>(
-    keys: &[__m512i; 13],
-    last: __m512i,
-    window: &Window<'_, BLOCKS>,
-    whitening: &[__m512i; WIDTH],
-) {
+fn group<const ENCRYPT: bool>(keys: &Rounds, window: &Window<'_, BLOCKS>, whitening: &[__m512i; WIDTH]) {
+    let [before, between @ .., after] = keys;
     let mut blocks = [_mm512_setzero_si512(); WIDTH];
     for (index, (block, whitening)) in blocks.iter_mut().zip(whitening).enumerate() {
         *block = _mm512_xor_si512(load(window, index), *whitening);
     }
-    for key in keys {
+    for key in between {
+        let key = broadcast(key);
         for block in &mut blocks {
-            *block = if ENCRYPT { _mm512_aesenc_epi128(*block, *key) } else { _mm512_aesdec_epi128(*block, *key) };
+            *block = if ENCRYPT { _mm512_aesenc_epi128(*block, key) } else { _mm512_aesdec_epi128(*block, key) };
         }
         abreast(&mut blocks);
     }
+    let last = _mm512_xor_si512(broadcast(before), broadcast(after));
     // The last round key goes in with the tweak, and takes the first one out of it again.
     for (index, (block, whitening)) in blocks.iter().zip(whitening).enumerate() {
         let key = _mm512_xor_si512(*whitening, last);

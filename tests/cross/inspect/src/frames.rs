@@ -18,7 +18,14 @@ const CONTROL: &[&str] = &[
     "<vck_sample_driver::JvckProvider as vck_windrv::provider::VolumeProvider>::on_attach",
     "vck_windrv::control::bench::run",
     "<vck_common::xts::XtsVolumeCipher>::new",
+    "<vck_common::jvck::reader::JvckMetadataReader<vck_windrv::io::VolumeIo>>::into_store::<vck_common::jvck::codec::JvckCbcCodec>",
+    "vck_common::jvck::record::journal::new_journal",
 ];
+/// Code of the I/O path's modules that runs once, at load or attach: key schedules and the self-test of the kernels.
+const ONCE: &[&str] =
+    &["<vck_common::xts::XtsVolumeCipher>::with_features", "vck_common::xts::check::", "<vck_common::xts::check::"];
+/// What overwrites the stack where a kernel ran, and is as deep as the kernels on purpose, with its limit.
+const WIPE: (&str, u32) = ("vck_common::xts::select::wipe_frames", 2048);
 /// Frames printed.
 const SHOWN: usize = 12;
 
@@ -68,9 +75,12 @@ pub fn check(image: &Image<'_>, symbols: &Symbols, report: &mut Report) {
 }
 
 fn limit_of(name: &str) -> u32 {
+    let once = ONCE.iter().any(|prefix| name.starts_with(prefix));
     if CONTROL.contains(&name) {
         CONTROL_LIMIT
-    } else if on_io_path(name) {
+    } else if name == WIPE.0 {
+        WIPE.1
+    } else if on_io_path(name) && !once {
         IO_PATH_LIMIT
     } else {
         LIMIT
