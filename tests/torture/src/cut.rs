@@ -128,10 +128,9 @@ fn sectors(medium: &Medium) -> Vec<Unflushed<'_>> {
 }
 
 fn combinations(sectors: &[Unflushed<'_>]) -> Option<u64> {
-    let product = sectors.iter().try_fold(1_u64, |product, (_, versions)| {
+    sectors.iter().try_fold(1_u64, |product, (_, versions)| {
         Some(product * (versions.len() as u64 + 1)).filter(|&product| product <= FEW)
-    });
-    product
+    })
 }
 
 fn keep(image: &mut Image, lba: u64, versions: &[&Pending], choice: usize) {
@@ -281,7 +280,9 @@ mod tests {
         let mut disk = disk();
         let blocks: Vec<u64> = geometry().metadata_lbas().map(vck_common::Lba::get).collect();
         write(&mut disk, 256, 4, 1);
-        blocks.iter().for_each(|&lba| write(&mut disk, lba, 1, 1));
+        for &lba in &blocks {
+            write(&mut disk, lba, 1, 1);
+        }
         let all = draws(disk.medium(), 4, true);
         assert_eq!(all, 8);
         let mut torn_blocks = 0;

@@ -11,6 +11,7 @@ use vck_torture::weak::Weakness;
 
 /// Cuts the power at every I/O event of a conversion and compares every sector with a model.
 #[derive(Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "these are flags of a command line")]
 struct Args {
     /// Lists the families of scenarios, with the cases and cut points of one round.
     #[arg(long)]
@@ -111,11 +112,16 @@ fn threads(args: &Args) -> usize {
     args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into))
 }
 
+/// Per second.
+fn rate(count: u64, time: Duration) -> u128 {
+    u128::from(count) * 1000 / time.as_millis().max(1)
+}
+
 fn progress(outcome: &Outcome) {
     let (seconds, Tally { cuts, fenced, .. }) = (outcome.time.as_secs_f64(), outcome.tally);
-    let (rate, bad) = (cuts as f64 / seconds, outcome.tally.bad());
+    let (rate, bad) = (rate(cuts, outcome.time), outcome.tally.bad());
     eprintln!(
-        "{seconds:6.1} s  {:6} cases  {cuts:9} cut points  {rate:7.0}/s  bad {bad}  fenced {fenced}",
+        "{seconds:6.1} s  {:6} cases  {cuts:9} cut points  {rate:7}/s  bad {bad}  fenced {fenced}",
         outcome.cases
     );
 }
@@ -136,7 +142,7 @@ fn report(outcome: &Outcome, args: &Args) -> ExitCode {
     let Tally { cuts, mismatches, unopenable, fenced } = outcome.tally;
     let seconds = outcome.time.as_secs_f64();
     if seconds > 0.0 {
-        println!("{} cases in {seconds:.1} s, {:.0} cut points per second", outcome.cases, cuts as f64 / seconds);
+        println!("{} cases in {seconds:.1} s, {} cut points per second", outcome.cases, rate(cuts, outcome.time));
     }
     if args.json {
         println!(

@@ -33,6 +33,8 @@ pub struct Model {
     doubts: Vec<Doubt>,
     /// Sectors that the power cut tore.
     torn: Vec<u64>,
+    /// Sectors that the device could not read or write.
+    unreadable: Vec<u64>,
     last: u32,
 }
 
@@ -41,7 +43,7 @@ impl Model {
     #[must_use]
     pub fn new(seed: u64, size: SectorSize, sectors: u64) -> Self {
         let settled = (0..sectors).map(|_| Version::Number(0)).collect();
-        Self { seed, size, settled, doubts: Vec::new(), torn: Vec::new(), last: 0 }
+        Self { seed, size, settled, doubts: Vec::new(), torn: Vec::new(), unreadable: Vec::new(), last: 0 }
     }
 
     /// Sectors of the data region.
@@ -97,9 +99,11 @@ impl Model {
         }
     }
 
-    /// The device could not read or write the sector: it may be kept from being read.
+    /// The device could not read or write the sector: it may be kept from being read. That lasts longer than for a torn
+    /// one: the record has no digest of what could not be read, so that a cut between a user's flush and the next entry
+    /// lists a rewritten sector once more.
     pub fn excuse(&mut self, sector: u64) {
-        self.torn.push(sector);
+        self.unreadable.push(sector);
     }
 
     /// What a read must show now, without a cut.
@@ -150,7 +154,8 @@ impl Model {
     /// Whether a sector may be kept from being read: it was torn, or trimmed.
     #[must_use]
     pub fn may_be_fenced(&self, sector: u64) -> bool {
-        self.torn.contains(&sector) || self.versions(sector).any(|version| version == Version::Anything)
+        let known = self.torn.contains(&sector) || self.unreadable.contains(&sector);
+        known || self.versions(sector).any(|version| version == Version::Anything)
     }
 }
 

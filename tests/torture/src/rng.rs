@@ -26,7 +26,6 @@ impl Rng {
     }
 
     /// The next word.
-    #[expect(clippy::should_implement_trait, reason = "an iterator of everything would be a trap")]
     pub const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         mix(self.0)

@@ -147,9 +147,6 @@ impl<'a> Run<'a> {
             Err(what) => self.fail(&[], Wrong::Mismatch(what)),
             Ok(machine) => {
                 let snapshots = machine.world().recorder.take().unwrap_or_default();
-                if self.trace {
-                    machine.world().print_events(&self.case.to_string());
-                }
                 drop(machine);
                 self.cut_all(&snapshots, fault);
             }
@@ -188,25 +185,40 @@ impl<'a> Run<'a> {
             world.disk.set_fault(fault);
             world.recorder = record.then(Vec::new);
         }
+        let result = self.perform(&machine, script, fault, users);
+        if self.trace {
+            machine.world().print_events(&self.case.to_string());
+        }
+        result.map(|()| machine)
+    }
+
+    fn perform(
+        &self,
+        machine: &Machine,
+        script: &[Act],
+        fault: Fault,
+        users: Option<crate::users::Users>,
+    ) -> Result<(), String> {
         // A transient error may well keep a volume from being attached once.
-        let open = || Subject::open(&machine, self.plan.setup(self.weakness));
-        let subject = open().or_else(|error| if fault == Fault::None { Err(error) } else { reopen(&machine, open) });
+        let open = || Subject::open(machine, self.plan.setup(self.weakness));
+        let subject = open().or_else(|error| if fault == Fault::None { Err(error) } else { reopen(machine, open) });
         let mut subject = match subject {
             Ok(subject) => subject,
-            Err(_) if fault.is_lasting() => return Ok(machine),
+            Err(_) if fault.is_lasting() => return Ok(()),
             Err(error) => return Err(format!("the volume does not open: {error}")),
         };
         machine.world().users = users;
         for act in script {
-            self.act(&machine, &mut subject, *act, fault)?;
+            if !self.act(machine, &mut subject, *act, fault)? {
+                return Ok(());
+            }
         }
         subject.settle();
-        stand_still(&machine, &subject, !fault.is_lasting())?;
-        drop(subject);
-        Ok(machine)
+        stand_still(machine, &subject, !fault.is_lasting())
     }
 
-    fn act<'m>(&self, machine: &'m Machine, subject: &mut Subject<'m>, act: Act, fault: Fault) -> Result<(), String> {
+    /// One command; `false` if the volume could not be attached again.
+    fn act<'m>(&self, machine: &'m Machine, subject: &mut Subject<'m>, act: Act, fault: Fault) -> Result<bool, String> {
         let expect = |expected: Expected| machine.world().expected = expected.filter(|_| !fault.is_lasting());
         match act {
             Act::Start(direction) => {
@@ -237,13 +249,13 @@ impl<'a> Run<'a> {
                 }
                 stand_still(machine, subject, !fault.is_lasting())?;
             }
-            Act::Reattach => self.reattach(machine, subject, fault)?,
+            Act::Reattach => return self.reattach(machine, subject, fault),
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Detaches the volume in good order and attaches it again. The cache of the device lives on.
-    fn reattach<'m>(&self, machine: &'m Machine, subject: &mut Subject<'m>, fault: Fault) -> Result<(), String> {
+    fn reattach<'m>(&self, machine: &'m Machine, subject: &mut Subject<'m>, fault: Fault) -> Result<bool, String> {
         let setup = self.plan.setup(self.weakness);
         subject.settle();
         stand_still(machine, subject, !fault.is_lasting())?;
@@ -253,7 +265,7 @@ impl<'a> Run<'a> {
         match opened {
             Ok(again) => *subject = again,
             // The volume stays detached; nothing more happens to it.
-            Err(_) if fault.is_lasting() => return Ok(()),
+            Err(_) if fault.is_lasting() => return Ok(false),
             Err(error) => return Err(format!("the volume does not open again: {error}")),
         }
         machine.world().users = users;
@@ -261,7 +273,7 @@ impl<'a> Run<'a> {
         if subject.activity() == Activity::Running {
             resume(subject, fault)?;
         }
-        Ok(())
+        Ok(true)
     }
 
     fn cut_all(&mut self, snapshots: &[Snapshot], fault: Fault) {
@@ -300,7 +312,9 @@ impl<'a> Run<'a> {
             let torn: Vec<u64> = outcome.torn.iter().filter_map(|&lba| data(lba)).collect();
             let bad = fault.bad_sector().and_then(data);
             model.cut(torn.into_iter());
-            bad.into_iter().for_each(|sector| model.excuse(sector));
+            if let Some(sector) = bad {
+                model.excuse(sector);
+            }
             let expected = snapshot.expected;
             self.boot(Boot { image: outcome.image, model, expected, fault, path, rng });
         }

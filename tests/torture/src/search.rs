@@ -101,7 +101,9 @@ impl Search<'_> {
         };
         std::thread::scope(|scope| {
             let threads: Vec<_> = (0..self.threads).map(|_| scope.spawn(worker)).collect();
-            threads.into_iter().for_each(|thread| thread.join().expect("a thread of the search"));
+            for thread in threads {
+                thread.join().expect("a thread of the search");
+            }
         });
         let mut outcome = outcome.into_inner().expect("no panic").0;
         outcome.time = began.elapsed();

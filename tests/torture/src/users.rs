@@ -55,11 +55,10 @@ impl Users {
 
     fn request(&mut self, sectors: u64) -> Request {
         let kind = match self.rng.below(16) {
-            0..=8 => Kind::Write,
             9..=12 => Kind::Read,
             13..=14 if self.trims => Kind::Trim,
-            13..=14 => Kind::Write,
-            _ => Kind::Flush,
+            15 => Kind::Flush,
+            _ => Kind::Write,
         };
         let first = self.rng.below(sectors);
         let count = self.rng.between(1, 5).min(sectors - first);
@@ -79,7 +78,9 @@ impl World {
             }
             flying.delay > 0
         });
-        landed.iter().for_each(|flying| self.take_effect(flying));
+        for flying in &landed {
+            self.take_effect(flying);
+        }
         while users.rng.chance(users.rate, 16) {
             let request = users.request(self.geometry.data_sectors().get());
             self.submit(&mut users, request);
@@ -93,7 +94,9 @@ impl World {
         let (inside, outside) = users.flying.iter().partition(|flying| flying.request.extent.overlaps(zone));
         users.flying = outside;
         let inside: Vec<Flying> = inside;
-        inside.iter().for_each(|flying| self.take_effect(flying));
+        for flying in &inside {
+            self.take_effect(flying);
+        }
         self.users = Some(users);
     }
 
@@ -101,7 +104,9 @@ impl World {
     pub(crate) fn users_leave(&mut self) -> Option<Users> {
         self.drain(DataExtent::new(DataSector::ZERO, self.geometry.data_sectors()));
         let mut users = self.users.take();
-        users.iter_mut().for_each(|users| users.waiting.clear());
+        if let Some(users) = &mut users {
+            users.waiting.clear();
+        }
         users
     }
 
