@@ -1,6 +1,6 @@
 //! How fast the sector cipher is, beside the implementations that others use, in one run.
 //!
-//! `--seconds N` (20): how long one core is measured; two cores take a fifth of it more. `--json FILE`, `--svg FILE`:
+//! `--seconds N` (20): how long one core is measured; two cores take half of it more. `--json FILE`, `--svg FILE`:
 //! the results and a plot. `--peer` is for the program itself: it answers for OpenSSL on its standard input and output.
 
 #![deny(unsafe_code)]
@@ -71,7 +71,7 @@ fn main() -> io::Result<()> {
     let speeds = measure::one_core(&mut all, arguments.seconds)?;
     // The peers' processes end before threads need both cores.
     drop(all);
-    let limit = Duration::from_secs(arguments.seconds) / 10;
+    let limit = Duration::from_secs(arguments.seconds) / 4;
     let cores = [512, 4096].map(|sector| cores::measure(&key, sector, limit));
     machine.push(format!("load after: {}", load()));
     let rows = table::rows(&speeds, &cores);
