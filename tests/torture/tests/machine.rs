@@ -63,17 +63,23 @@ fn a_case_is_decided_by_its_name() {
     }
 }
 
+/// The first failures with so many cuts, over the cases of a family.
+fn failures(weakness: Weakness, cuts: usize) -> Vec<String> {
+    let case = |number| format!("pause-512-ff-live-torn:{number}").parse().unwrap();
+    let all = (0..30).flat_map(|number| run(&case(number), weakness).1);
+    all.filter(|failure| failure.matches('@').count() == cuts).take(3).collect()
+}
+
 #[test]
 fn a_failure_is_repeated_by_its_name() {
-    let replay = "pause-512-ff-live-torn:0".parse().unwrap();
-    let (_, failures) = run(&replay, Weakness::NoProtectFlush);
-    let nested = failures.iter().filter(|failure| failure.matches('@').count() == 2).take(3);
-    let plain = failures.iter().filter(|failure| failure.matches('@').count() == 1).take(3);
-    let chosen: Vec<_> = nested.chain(plain).collect();
-    assert_eq!(chosen.len(), 6);
-    for failure in chosen {
-        let replay = failure.split_once(": ").unwrap().0.parse().unwrap();
-        assert_eq!(run(&replay, Weakness::NoProtectFlush).1, [failure.as_str()]);
+    // A second cut is needed to see that recovery flushes nothing.
+    for (weakness, cuts) in [(Weakness::NoProtectFlush, 1), (Weakness::NoRecoveryFlush, 2)] {
+        let failures = failures(weakness, cuts);
+        assert_eq!(failures.len(), 3, "{}", weakness.name());
+        for failure in failures {
+            let replay = failure.split_once(": ").unwrap().0.parse().unwrap();
+            assert_eq!(run(&replay, weakness).1, [failure]);
+        }
     }
 }
 
