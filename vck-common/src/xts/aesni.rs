@@ -9,6 +9,7 @@ use core::arch::x86_64::{
     _mm_and_si128, _mm_loadu_si128, _mm_set_epi32, _mm_set_epi64x, _mm_setzero_si128, _mm_shuffle_epi32,
     _mm_srai_epi32, _mm_storeu_si128, _mm_xor_si128,
 };
+use core::hint::black_box;
 
 use super::run::{Run, Window};
 use super::schedule::{RoundKeys, Rounds, vector, word};
@@ -39,7 +40,7 @@ fn sector_tweaks(keys: &Rounds, first: u64, count: usize, tweaks: &mut SectorTwe
             *block = _mm_set_epi64x(0, number.cast_signed());
             number = number.wrapping_add(1);
         }
-        let [before, between @ .., after] = keys;
+        let [before, between @ .., after] = black_box(keys);
         for block in &mut blocks {
             *block = _mm_xor_si128(*block, vector(before));
         }
@@ -62,7 +63,8 @@ fn batch_of_sectors<const ENCRYPT: bool>(keys: &Rounds, mut sectors: Sectors<'_>
         let Some(mut sector) = sectors.next_sector() else { return };
         let mut tweak = vector(tweak);
         while let Some(window) = sector.window::<WIDTH>() {
-            tweak = eight::<ENCRYPT>(keys, &window, tweak);
+            // Loaded anew for each group: kept, the schedule would be copied to the stack.
+            tweak = eight::<ENCRYPT>(black_box(keys), &window, tweak);
         }
         rest::<ENCRYPT>(keys, sector, tweak);
     }

@@ -11,6 +11,7 @@ use core::arch::x86_64::{
     _mm256_shuffle_epi8, _mm256_shuffle_epi32, _mm256_sllv_epi64, _mm256_srli_epi16, _mm256_srlv_epi64,
     _mm256_storeu_si256, _mm256_xor_si256,
 };
+use core::hint::black_box;
 
 use super::aesni;
 use super::run::Window;
@@ -46,7 +47,7 @@ fn sector_tweaks(keys: &Rounds, first: u64, count: usize, tweaks: &mut SectorTwe
     }
     let (groups, _) = tweaks.0.as_chunks_mut::<BLOCKS>();
     for group in groups.iter_mut().take(count.div_ceil(BLOCKS)) {
-        encrypt_numbers::<WIDTH>(keys, &mut number, group);
+        encrypt_numbers::<WIDTH>(black_box(keys), &mut number, group);
     }
 }
 
@@ -85,7 +86,8 @@ fn batch_of_sectors<const ENCRYPT: bool>(keys: &Rounds, mut sectors: Sectors<'_>
         let mut tweak = vector(tweak);
         while let Some(window) = sector.window::<BLOCKS>() {
             let tweaks = sixteen_tweaks(_mm256_broadcastsi128_si256(tweak));
-            group::<ENCRYPT>(keys, &window, &tweaks);
+            // Loaded anew for each group: kept, the schedule would be copied to the stack.
+            group::<ENCRYPT>(black_box(keys), &window, &tweaks);
             let [.., last] = tweaks;
             tweak = aesni::times_x(_mm256_extracti128_si256::<1>(last));
         }
