@@ -59,43 +59,82 @@ fn sector_tweaks(keys: &Rounds, first: u64, count: usize, tweaks: &mut SectorTwe
 #[target_feature(enable = "aes,sse4.1")]
 #[inline(never)]
 fn batch_of_sectors<const ENCRYPT: bool>(keys: &Rounds, mut sectors: Sectors<'_>, tweaks: &SectorTweaks) {
-    for tweak in &tweaks.0 {
-        let Some(mut sector) = sectors.next_sector() else { return };
-        let mut tweak = vector(tweak);
+    let mut tweaks = tweaks.0.iter().map(|tweak| vector(tweak));
+    let Some(mut tweak) = tweaks.next() else { return };
+    let mut ahead = Ahead::new(keys, tweak);
+    while let Some(mut sector) = sectors.next_sector() {
+        // Behind the last sector of a batch there is none: what is computed for it is not used.
+        let next_sector = tweaks.next().unwrap_or(tweak);
         while let Some(window) = sector.window::<WIDTH>() {
+            tweak = if sector.is_empty() { next_sector } else { ahead.after };
             // Loaded anew for each group: kept, the schedule would be copied to the stack.
-            tweak = eight::<ENCRYPT>(black_box(keys), &window, tweak);
+            ahead = eight::<ENCRYPT>(black_box(keys), &window, &ahead, tweak);
         }
-        rest::<ENCRYPT>(keys, sector, tweak);
+        if !sector.is_empty() {
+            rest::<ENCRYPT>(keys, sector, tweak);
+            tweak = next_sector;
+            ahead = Ahead::new(keys, tweak);
+        }
     }
 }
 
-/// Ciphers eight blocks, the first of which has `tweak`; gives the tweak of the ninth.
+/// The tweaks of the next eight blocks, computed while the eight before them are ciphered.
+struct Ahead {
+    /// Combined with the first round key.
+    whitening: [__m128i; WIDTH],
+    /// Tweak of the block after them.
+    after: __m128i,
+}
+
+impl Ahead {
+    #[inline]
+    #[target_feature(enable = "aes,sse4.1")]
+    fn new(keys: &Rounds, mut tweak: __m128i) -> Self {
+        let [before, ..] = keys;
+        let mut whitening = [_mm_setzero_si128(); WIDTH];
+        for whitening in &mut whitening {
+            *whitening = _mm_xor_si128(tweak, vector(before));
+            tweak = times_x(tweak);
+        }
+        Self { whitening, after: tweak }
+    }
+}
+
+/// Ciphers eight blocks; gives the tweaks of the eight that follow, the first of which is `tweak`. One of them is computed
+/// per round: all at once they would wait until the AES units are done.
 #[inline]
 #[target_feature(enable = "aes,sse4.1")]
-fn eight<const ENCRYPT: bool>(keys: &Rounds, window: &Window<'_, WIDTH>, mut tweak: __m128i) -> __m128i {
+fn eight<const ENCRYPT: bool>(keys: &Rounds, window: &Window<'_, WIDTH>, ahead: &Ahead, mut tweak: __m128i) -> Ahead {
     let [before, between @ .., after] = keys;
     let before = vector(before);
-    let mut whitening = [_mm_setzero_si128(); WIDTH];
     let mut blocks = [_mm_setzero_si128(); WIDTH];
-    for (index, (block, whitening)) in blocks.iter_mut().zip(&mut whitening).enumerate() {
-        *whitening = _mm_xor_si128(tweak, before);
-        tweak = times_x(tweak);
+    for (index, (block, whitening)) in blocks.iter_mut().zip(&ahead.whitening).enumerate() {
         *block = _mm_xor_si128(load(window, index), *whitening);
     }
-    for key in between {
+    let mut next = [_mm_setzero_si128(); WIDTH];
+    let (first, last) = between.split_at(WIDTH);
+    for (key, next) in first.iter().zip(&mut next) {
         let key = vector(key);
         for block in &mut blocks {
             *block = round::<ENCRYPT>(*block, key);
         }
-        abreast(&mut blocks);
+        *next = _mm_xor_si128(tweak, before);
+        tweak = times_x(tweak);
+        abreast(&mut blocks, &mut tweak);
+    }
+    for key in last {
+        let key = vector(key);
+        for block in &mut blocks {
+            *block = round::<ENCRYPT>(*block, key);
+        }
+        abreast(&mut blocks, &mut tweak);
     }
     // The last round key goes in with the tweak, and takes the first one out of it again.
     let last = _mm_xor_si128(before, vector(after));
-    for (index, (block, whitening)) in blocks.iter().zip(&whitening).enumerate() {
+    for (index, (block, whitening)) in blocks.iter().zip(&ahead.whitening).enumerate() {
         store(window, index, last_round::<ENCRYPT>(*block, _mm_xor_si128(*whitening, last)));
     }
-    tweak
+    Ahead { whitening: next, after: tweak }
 }
 
 /// Ciphers what is left of a sector block by block.
@@ -139,12 +178,12 @@ pub(super) fn times_x(tweak: __m128i) -> __m128i {
 /// those of another, and each waits for the latency of fourteen rounds: a third of the speed was lost that way.
 #[inline]
 #[target_feature(enable = "aes,sse4.1")]
-fn abreast(blocks: &mut [__m128i; WIDTH]) {
+fn abreast(blocks: &mut [__m128i; WIDTH], tweak: &mut __m128i) {
     let [b0, b1, b2, b3, b4, b5, b6, b7] = blocks;
     // SAFETY: the template is a comment.
     unsafe {
         asm!(
-            "/* {} {} {} {} {} {} {} {} */",
+            "/* {} {} {} {} {} {} {} {} {} */",
             inout(xmm_reg) * b0,
             inout(xmm_reg) * b1,
             inout(xmm_reg) * b2,
@@ -153,6 +192,7 @@ fn abreast(blocks: &mut [__m128i; WIDTH]) {
             inout(xmm_reg) * b5,
             inout(xmm_reg) * b6,
             inout(xmm_reg) * b7,
+            inout(xmm_reg) * tweak,
             options(pure, nomem, nostack, preserves_flags),
         );
     }
