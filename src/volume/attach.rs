@@ -15,6 +15,7 @@
 //! before the bind and dismounted after it, so that it mounts again on what it will then see.
 
 use alloc::boxed::Box;
+use core::time::Duration;
 
 use vck_common::jvck::{ExistingMetadata, JvckMetadataOptions};
 use vck_common::{
@@ -34,6 +35,9 @@ use crate::provider::{AttachContext, IoConfig};
 
 /// Transfer size of the provider's accesses: metadata, a few sectors at a time.
 const PROVIDER_TRANSFER: usize = 64 * 1024;
+/// How often a volume that is in use is tried to be locked, and the pause between two tries.
+const LOCK_TRIES: usize = 4;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// Transfer size of the sweep: one step.
 const SWEEP_TRANSFER: usize = 1024 * 1024;
 
@@ -399,8 +403,19 @@ impl Surveyed<'_> {
 }
 
 impl FilterDevice {
-    /// A handle that holds the file system locked until it is closed.
+    /// A handle that holds the file system locked until it is closed. Somebody who has the volume open for a moment only, another
+    /// control that looks at its path for instance, is waited for.
     pub(super) fn open_locked(&self, passive: Passive) -> VckResult<VolumeHandle> {
+        for _ in 1..LOCK_TRIES {
+            match self.try_open_locked(passive) {
+                Err(VckError::VolumeInUse) => sleep(passive, LOCK_PAUSE),
+                result => return result,
+            }
+        }
+        self.try_open_locked(passive)
+    }
+
+    fn try_open_locked(&self, passive: Passive) -> VckResult<VolumeHandle> {
         // While somebody else holds the lock the open itself fails.
         let in_use = |error| match error {
             VckError::Device { status: NtStatus::ACCESS_DENIED | NtStatus::SHARING_VIOLATION, .. } => {

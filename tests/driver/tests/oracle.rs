@@ -17,7 +17,7 @@ use vck_ntsim::storage::{Disk, DiskConfig, Timing};
 use vck_ntsim::user::{Access, Share};
 use vck_ntsim::{Rule, SchedulerKind};
 
-const DATA: u64 = 4 << 20;
+const DATA: u64 = 5 << 19;
 const SECTORS: u64 = DATA / 512;
 const MARK: &[u8; 8] = b"PLAINTXT";
 
