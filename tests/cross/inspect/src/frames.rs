@@ -21,6 +21,8 @@ const CONTROL: &[&str] = &[
     "<vck_common::jvck::reader::JvckMetadataReader<vck_windrv::io::VolumeIo>>::into_store::<vck_common::jvck::codec::JvckCbcCodec>",
     "vck_common::jvck::record::journal::new_journal",
 ];
+/// Limit of a frame that runs at load, from `DriverEntry` on a stack of 24 KiB that nobody else has used much of.
+const LOAD_LIMIT: u32 = 8 * 1024;
 /// Code of the I/O path's modules that runs once, at load or attach: key schedules and the self-test of the kernels.
 const ONCE: &[&str] =
     &["<vck_common::xts::XtsVolumeCipher>::with_features", "vck_common::xts::check::", "<vck_common::xts::check::"];
@@ -64,7 +66,7 @@ pub fn check(image: &Image<'_>, symbols: &Symbols, report: &mut Report) {
     frames.sort_by(|a, b| b.cmp(a));
     report.row("frames", !frames.is_empty(), format!("{} functions with an unwind record", frames.len()));
     let named = frames.iter().filter(|(_, name)| on_io_path(name)).count();
-    let limits = format!("{IO_PATH_LIMIT}; on a control's expanded stack {CONTROL_LIMIT}; others {LIMIT}");
+    let limits = format!("{IO_PATH_LIMIT}; on a control's expanded stack {CONTROL_LIMIT}; at load {LOAD_LIMIT}; others {LIMIT}");
     report.good("frames", format!("{named} on the I/O path, limit {limits}"));
     for (index, (size, name)) in frames.iter().enumerate() {
         let limit = limit_of(name);
@@ -80,7 +82,9 @@ fn limit_of(name: &str) -> u32 {
         CONTROL_LIMIT
     } else if name == WIPE.0 {
         WIPE.1
-    } else if on_io_path(name) && !once {
+    } else if once {
+        LOAD_LIMIT
+    } else if on_io_path(name) {
         IO_PATH_LIMIT
     } else {
         LIMIT
