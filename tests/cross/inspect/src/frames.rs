@@ -66,7 +66,8 @@ pub fn check(image: &Image<'_>, symbols: &Symbols, report: &mut Report) {
     frames.sort_by(|a, b| b.cmp(a));
     report.row("frames", !frames.is_empty(), format!("{} functions with an unwind record", frames.len()));
     let named = frames.iter().filter(|(_, name)| on_io_path(name)).count();
-    let limits = format!("{IO_PATH_LIMIT}; on a control's expanded stack {CONTROL_LIMIT}; at load {LOAD_LIMIT}; others {LIMIT}");
+    let limits =
+        format!("{IO_PATH_LIMIT}; on a control's expanded stack {CONTROL_LIMIT}; at load {LOAD_LIMIT}; others {LIMIT}");
     report.good("frames", format!("{named} on the I/O path, limit {limits}"));
     for (index, (size, name)) in frames.iter().enumerate() {
         let limit = limit_of(name);
