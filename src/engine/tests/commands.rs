@@ -4,7 +4,8 @@ use std::{assert, assert_eq, vec};
 
 use vck_common::{ByteLen, DataSector, NtStatus, SectorSize, VolumeState};
 
-use super::world::{Event, FAULT, Fault, Rig, policy};
+use super::rig::{Rig, policy};
+use super::world::{Event, FAULT, Fault};
 use crate::engine::{Command, ConversionPolicy, State, Step};
 
 fn rig() -> Rig {

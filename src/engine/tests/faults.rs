@@ -4,7 +4,8 @@ use std::{assert, assert_eq};
 
 use vck_common::{DataSector, Lba, SectorSize};
 
-use super::world::{FAULT, Fault, Rig};
+use super::rig::Rig;
+use super::world::{FAULT, Fault};
 use crate::engine::{Command, ErrorKind, State};
 
 /// A volume of 24 sectors with the boundary where the direction starts.

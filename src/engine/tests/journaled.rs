@@ -6,7 +6,8 @@ use std::{assert, assert_eq, vec};
 
 use vck_common::{Activity, DataExtent, DataSector, SectorCount, SectorSize, VckError, VolumeState};
 
-use super::world::{Event, FAULT, Fault, Rig, policy};
+use super::rig::{Rig, policy};
+use super::world::{Event, FAULT, Fault};
 use crate::engine::{BadSectors, Command, ConversionPolicy, ErrorKind, Foreground, Pace, State, Step};
 
 /// An event of the log without its numbers.

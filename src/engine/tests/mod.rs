@@ -6,5 +6,6 @@ mod faults;
 mod journaled;
 mod ordering;
 mod recovery;
+mod rig;
 mod vectors;
 mod world;

@@ -4,7 +4,8 @@ use std::{assert, assert_eq, vec};
 
 use vck_common::{DataExtent, DataSector, Lba, SectorCount, SectorSize};
 
-use super::world::{Event, Fault, Rig};
+use super::rig::Rig;
+use super::world::{Event, Fault};
 use crate::engine::{Command, State, Step};
 
 /// The log of an undisturbed step over `zone`, which lies at `lba`.

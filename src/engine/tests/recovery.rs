@@ -5,7 +5,8 @@ use std::{assert, assert_eq};
 use vck_common::journal::Damage;
 use vck_common::{DataSector, Lba, SectorSize, VolumeCipher, VolumeState};
 
-use super::world::{FAULT, Fault, Rig, World};
+use super::rig::Rig;
+use super::world::{FAULT, Fault, World};
 use crate::engine::{Command, ErrorKind, State, Step};
 
 const SIZE: SectorSize = SectorSize::S512;

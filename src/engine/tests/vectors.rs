@@ -8,7 +8,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use vck_common::{DataSector, Lba, SectorSize, VolumeState};
 
-use super::world::{Fault, Rig};
+use super::rig::Rig;
+use super::world::Fault;
 use crate::engine::{Command, Step};
 
 fn vectors() -> Value {
