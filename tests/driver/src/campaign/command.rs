@@ -99,7 +99,9 @@ impl Commander {
             if excuses.faulty && status == NtStatus::IO_DEVICE_ERROR {
                 self.shared.lock().coverage.device_errors += 1;
             }
-            let stopped = (excuses.stopped || excuses.removed) && status == NtStatus::INVALID_DEVICE_STATE;
+            // Between QUERY_REMOVE and its end a sweep takes no orders, and nobody opens the volume, so nobody locks it.
+            let stopped = (excuses.stopped || excuses.removed)
+                && matches!(status, NtStatus::INVALID_DEVICE_STATE | NtStatus::SHARING_VIOLATION);
             if !allowed.contains(&status) && !stopped && !excused(status.0, excuses) {
                 self.shared.fail(format!("{name} ended with {status}"));
             }
