@@ -28,7 +28,7 @@ pub(super) enum Answer {
     /// Outcome of ATTACH.
     Attached(Attachment),
     /// Outcome of BENCH_AES.
-    Bench(BenchResp),
+    Bench(BenchResp<'static>),
     /// All bound volumes.
     List(KVec<VolumeSnapshot>),
 }

@@ -18,11 +18,14 @@ pub(super) struct Asked<'a> {
     pub(super) core: &'a Core,
     /// Whether the driver may open paths for this caller.
     pub(super) privileged: bool,
+    /// Bytes of room for the answer.
+    pub(super) room: usize,
     /// Whether the caller has given up.
     pub(super) cancelled: CancelFlag<'a>,
 }
 
-/// Refuses a control whose answer would not fit, before anything is done. Queries are measured when they are encoded.
+/// Refuses a control whose answer would not fit, before anything is done. Queries are measured when they are encoded, a
+/// comparison of kernels when its request is known.
 pub(super) fn check_room(code: IoctlCode, output: usize) -> VckResult<()> {
     let needed = match code {
         IoctlCode::StartEncrypt | IoctlCode::StartDecrypt | IoctlCode::Pause | IoctlCode::Detach => EmptyResp::MAX_LEN,
@@ -67,7 +70,7 @@ pub(super) fn run(asked: &Asked<'_>, code: IoctlCode, message: &mut [u8]) -> Vck
         }
         IoctlCode::BenchAes => {
             let request: BenchReq = wire::decode(message)?;
-            bench::run(request.size_bytes, core.features, asked.cancelled).map(Answer::Bench)
+            bench::run(request, core.features, asked.room, asked.cancelled).map(Answer::Bench)
         }
         IoctlCode::ListVolumes => core.snapshots().map(Answer::List),
     }

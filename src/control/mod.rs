@@ -120,10 +120,10 @@ fn serve(passive: Passive, device: &ControlDevice, irp: &mut Irp) -> VckResult<u
     }
     handlers::check_room(code, control.output)?;
     let message = buffer.get_mut(..control.input).unwrap_or_default();
-    let asked = handlers::Asked { passive, core: device.core, privileged, cancelled };
+    let room = control.output.min(MAX_BUFFER);
+    let asked = handlers::Asked { passive, core: device.core, privileged, room, cancelled };
     let answer = handlers::run(&asked, code, message);
     buffer.zeroize();
-    let room = control.output.min(MAX_BUFFER);
     answer?.encode(buffer.get_mut(..room).unwrap_or_default())
 }
 

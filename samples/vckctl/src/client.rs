@@ -38,6 +38,31 @@ pub(crate) struct Volume {
     pub(crate) error: String,
 }
 
+/// Speeds of the driver's cipher, in MiB per second.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Measured {
+    /// Bytes that were encrypted, and decrypted.
+    pub(crate) size: u64,
+    /// The kernel that the driver uses, if it told.
+    pub(crate) kernel: Option<String>,
+    /// Encryption, decryption.
+    pub(crate) speeds: [u64; 2],
+    /// The same of the portable kernel, if the driver told.
+    pub(crate) portable: Option<[u64; 2]>,
+}
+
+impl Measured {
+    pub(crate) fn of(answer: &BenchResp<'_>) -> Self {
+        let portable = [answer.portable_encrypt_mib_s, answer.portable_decrypt_mib_s];
+        Self {
+            size: answer.size_bytes,
+            kernel: Some(answer.kernel.to_owned()).filter(|name| !name.is_empty()),
+            speeds: [answer.encrypt_mib_s, answer.decrypt_mib_s],
+            portable: Some(portable).filter(|speeds| !speeds.contains(&0)),
+        }
+    }
+}
+
 /// The name of a state number.
 pub(crate) fn state_name(state: i32) -> &'static str {
     WireState::from_i32(state).map_or("unknown", WireState::name)
@@ -228,11 +253,12 @@ impl Client {
         self.send(code, &request).map(drop).map_err(|fault| self.refused(action, fault))
     }
 
-    /// `BENCH_AES`.
-    pub(crate) fn bench(&mut self, size_bytes: u64) -> CtlResult<BenchResp> {
-        let answer = self.send(IoctlCode::BenchAes, &BenchReq { size_bytes });
+    /// `BENCH_AES` with a comparison, which older drivers leave out.
+    pub(crate) fn bench(&mut self, size_bytes: u64) -> CtlResult<Measured> {
+        let answer = self.send(IoctlCode::BenchAes, &BenchReq { size_bytes, compare: true });
         let answer = answer.map_err(|fault| CtlError::refused("measure", "the driver's cipher", fault))?;
-        decode_response(&answer).map_err(|error| misunderstood("measurement", error))
+        let measured: BenchResp<'_> = decode_response(&answer).map_err(|error| misunderstood("measurement", error))?;
+        Ok(Measured::of(&measured))
     }
 }
 

@@ -146,5 +146,10 @@ fn the_benchmark_measures_something() {
     let result = run(&["bench-aes", "--size", "1048576", "--json"]).json();
     assert_eq!(result["size_bytes"], 1 << 20);
     assert!(result["encrypt_mib_s"].as_u64().unwrap() > 0 && result["decrypt_mib_s"].as_u64().unwrap() > 0);
+    assert!(["portable", "aes-ni", "vaes-256", "vaes-512"].map(Into::into).contains(&result["kernel"]), "{result}");
+    assert!(result["portable_encrypt_mib_s"].as_u64().unwrap() > 0, "{result}");
+    assert!(result["encrypt_to_portable"].is_f64() && result["decrypt_to_portable"].is_f64(), "{result}");
+    let text = run(&["bench-aes", "--size", "1048576"]).out;
+    assert!(text.contains(" times the portable kernel") && text.contains("Kernel "), "{text}");
     assert_eq!(run(&["status"]).out.trim(), "Driver connected, 0 volumes");
 }

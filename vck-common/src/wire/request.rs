@@ -121,6 +121,10 @@ pub struct BenchReq {
     /// Bytes to cipher; 0 stands for 2^30.
     #[serde(default)]
     pub size_bytes: u64,
+    /// Asks for the kernel and the portable kernel's speed too. Left out when false, which is what clients send that do not know it;
+    /// drivers that do not know it skip it.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub compare: bool,
 }
 
 impl sealed::Sealed for BenchReq {}

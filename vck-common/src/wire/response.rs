@@ -279,21 +279,47 @@ impl ProgressEvent<'_> {
     }
 }
 
-/// Answer to `BENCH_AES`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct BenchResp {
+/// Answer to `BENCH_AES`. The last three fields are left out unless the request asked for a comparison, so that other clients
+/// get what they always got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct BenchResp<'a> {
     /// Bytes ciphered, rounded up to whole MiB.
     pub size_bytes: u64,
     /// MiB per second.
     pub encrypt_mib_s: u64,
     /// MiB per second.
     pub decrypt_mib_s: u64,
+    /// Name of the kernel that was measured, or empty.
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
+    pub kernel: &'a str,
+    /// MiB per second of the portable kernel, or 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub portable_encrypt_mib_s: u64,
+    /// MiB per second of the portable kernel, or 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub portable_decrypt_mib_s: u64,
 }
 
-impl BenchResp {
-    /// Upper bound of the encoded size.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+impl BenchResp<'_> {
+    /// Upper bound of the encoded size without a comparison.
     pub const MAX_LEN: usize =
         FIX_HEAD + key("size_bytes") + key("encrypt_mib_s") + key("decrypt_mib_s") + 3 * U64_MAX_LEN;
+
+    /// Upper bound of the encoded size of a comparison with a kernel whose name has at most this length in bytes.
+    #[must_use]
+    pub const fn compared_max_len(kernel_len: usize) -> usize {
+        const FIXED: usize = BenchResp::MAX_LEN
+            + key("kernel")
+            + key("portable_encrypt_mib_s")
+            + key("portable_decrypt_mib_s")
+            + 2 * U64_MAX_LEN;
+        FIXED.saturating_add(text(kernel_len))
+    }
 }
 
 macro_rules! responses {
@@ -311,5 +337,5 @@ responses!(
     VolumeEntry<'_>,
     ListResp<'_>,
     ProgressEvent<'_>,
-    BenchResp
+    BenchResp<'_>
 );

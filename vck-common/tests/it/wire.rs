@@ -124,7 +124,7 @@ fn messages_encode_to_the_same_bytes() {
             "VolumeRequest" => request_bytes(&VolumeRequest { volume_path: text(fields, "volume_path") }),
             "JvckVolumePrepareReq" => prepare_bytes(fields),
             "JvckVolumeAttachReq" => attach_bytes(fields),
-            "BenchAesReq" => request_bytes(&BenchReq { size_bytes: number(fields, "size_bytes") }),
+            "BenchAesReq" => request_bytes(&bench_req(number(fields, "size_bytes"))),
             "JvckVolumePrepareResp" => prepare_resp_bytes(fields, &expected),
             "JvckVolumeAttachResp" => attach_resp_bytes(fields, &expected),
             "VolumeStatus" => status_bytes(fields, &expected),
@@ -197,13 +197,46 @@ fn progress_bytes(fields: &Value, expected: &[u8]) -> Vec<u8> {
     response_bytes(&response, ProgressEvent::max_len(response.error.len()))
 }
 
+/// As clients send it that do not know of comparisons.
+fn bench_req(size_bytes: u64) -> BenchReq {
+    BenchReq { size_bytes, compare: false }
+}
+
+#[test]
+fn a_comparison_is_asked_for_and_answered_in_fields_of_its_own() {
+    let request = BenchReq { size_bytes: 7, compare: true };
+    let mut encoded = request_bytes(&request);
+    assert_eq!(encoded, b"\x82\xaasize_bytes\x07\xa7compare\xc3");
+    assert_eq!(decode::<BenchReq>(&mut encoded), Ok(request));
+    // A driver that does not know the field skips it: to one, it is what `unknown` is to this one.
+    let unknown = &mut b"\x82\xaasize_bytes\x07\xa7unknown\xc3".to_vec();
+    assert_eq!(decode::<BenchReq>(unknown), Ok(bench_req(7)));
+
+    let answer = BenchResp {
+        size_bytes: 1 << 30,
+        encrypt_mib_s: 7100,
+        decrypt_mib_s: 7000,
+        kernel: "vaes-256",
+        portable_encrypt_mib_s: 2300,
+        portable_decrypt_mib_s: 2200,
+    };
+    let encoded = response_bytes(&answer, BenchResp::compared_max_len(answer.kernel.len()));
+    assert_eq!(decode_response::<BenchResp<'_>>(&encoded), Ok(answer));
+    // The first three fields stand where they always stood; only the number of entries differs.
+    let plain = BenchResp { kernel: "", portable_encrypt_mib_s: 0, portable_decrypt_mib_s: 0, ..answer };
+    let plain = response_bytes(&plain, BenchResp::MAX_LEN);
+    assert_eq!((encoded[0], plain[0]), (0x86, 0x83));
+    assert_eq!(encoded[1..plain.len()], plain[1..]);
+}
+
 fn bench_resp_bytes(fields: &Value, expected: &[u8]) -> Vec<u8> {
     let response = BenchResp {
         size_bytes: number(fields, "size_bytes"),
         encrypt_mib_s: number(fields, "encrypt_mib_s"),
         decrypt_mib_s: number(fields, "decrypt_mib_s"),
+        ..BenchResp::default()
     };
-    assert_eq!(decode_response::<BenchResp>(expected).unwrap(), response);
+    assert_eq!(decode_response::<BenchResp<'_>>(expected).unwrap(), response);
     response_bytes(&response, BenchResp::MAX_LEN)
 }
 
@@ -258,7 +291,7 @@ fn integers_and_headers_take_the_shortest_form() {
         let expected = bytes(case, "msgpack");
         // The field of each kind whose encoding ends the message.
         let encoded = match text(case, "type") {
-            "u64" => request_bytes(&BenchReq { size_bytes: u64::try_from(value).unwrap() }),
+            "u64" => request_bytes(&bench_req(u64::try_from(value).unwrap())),
             "u32" => {
                 let sector_size = u32::try_from(value).unwrap();
                 response_bytes(&AttachResp { offset_sector: 0, total_sectors: 0, sector_size }, AttachResp::MAX_LEN)
