@@ -1,7 +1,7 @@
 //! What the outside may know about a conversion.
 use core::fmt;
 
-use vck_common::journal::JournalError;
+use vck_common::journal::{FAILED_STEPS, JournalError};
 use vck_common::{DataSector, Lba, NtStatus, SectorCount};
 
 /// The state of the sweep.
@@ -55,8 +55,8 @@ pub enum ErrorKind {
     Memory,
 }
 
-/// The kinds by the number that the record holds, from 1 on. New ones come last.
-const KINDS: [ErrorKind; 9] = [
+/// The kinds by the number that the record holds, from 1 on: the order is that of [`FAILED_STEPS`].
+const KINDS: [ErrorKind; FAILED_STEPS.len()] = [
     ErrorKind::Seal,
     ErrorKind::Drain,
     ErrorKind::Read,
@@ -69,20 +69,6 @@ const KINDS: [ErrorKind; 9] = [
 ];
 
 impl ErrorKind {
-    const fn text(self) -> &'static str {
-        match self {
-            Self::Seal => "sealing the metadata",
-            Self::Drain => "waiting for requests",
-            Self::Read => "reading",
-            Self::Write => "writing",
-            Self::Restore => "writing the old contents back",
-            Self::Persist => "writing the metadata",
-            Self::Flush => "flushing",
-            Self::Record => "writing the conversion record",
-            Self::Memory => "taking memory",
-        }
-    }
-
     fn number(self) -> u8 {
         (1..).zip(KINDS).find(|(_, kind)| *kind == self).map_or(0, |(number, _)| number)
     }
@@ -121,8 +107,8 @@ impl SweepError {
 
 impl fmt::Display for SweepError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, lba, status, count } = self;
-        write!(f, "{} failed at sector {lba}, {status}, attempts: {count}", kind.text())
+        let Self { lba, status, count, .. } = self;
+        write!(f, "{} failed at sector {lba}, {status}, attempts: {count}", self.to_journal().step())
     }
 }
 

@@ -35,10 +35,23 @@ pub enum Activity {
     Faulted,
 }
 
+/// What was being done when a conversion failed, by [`JournalError::kind`] from 1 on. New ones come last.
+pub const FAILED_STEPS: [&str; 9] = [
+    "sealing the metadata",
+    "waiting for requests",
+    "reading",
+    "writing",
+    "writing the old contents back",
+    "writing the metadata",
+    "flushing",
+    "writing the conversion record",
+    "taking memory",
+];
+
 /// The last error of a conversion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JournalError {
-    /// The step that failed, in the words of the engine that wrote it (a small number).
+    /// What was being done: a place in [`FAILED_STEPS`], counted from 1. A later version may write other numbers.
     pub kind: u8,
     /// The sector concerned.
     pub lba: Lba,
@@ -46,6 +59,15 @@ pub struct JournalError {
     pub status: NtStatus,
     /// Attempts that failed.
     pub count: u32,
+}
+
+impl JournalError {
+    /// What was being done, in words.
+    #[must_use]
+    pub fn step(&self) -> &'static str {
+        let place = usize::from(self.kind).checked_sub(1);
+        place.and_then(|place| FAILED_STEPS.get(place)).copied().unwrap_or("a step that this version does not know")
+    }
 }
 
 /// Why a sector is kept from being read.

@@ -14,7 +14,8 @@ On Windows the tool talks to the driver (\\\\.\\VolumeCryptKitSample) about the 
 Elsewhere it runs the same driver in a simulated kernel over the file named with --image: a machine is booted for one
 command, and the image is all that stays. Such a machine knows no attached volumes when it starts, so every command
 but `prepare` and `inspect` attaches the image first and takes the key for that; `status` and `volume-info` show an
-image as unattached when they get no key. Conversion goes on as long as the command waits for it.
+image as unattached when they get no key. Attaching may write: it mends what a loss of power left, and goes on with a
+conversion that was running. Conversion goes on as long as the command waits for it.
 
 The key is base64 text. Give it with --vmk-file, --vmk-stdin or --vmk-env; --vmk is visible to other users.";
 
@@ -88,7 +89,7 @@ pub(crate) struct InspectArgs {
 pub(crate) enum DataVolume {
     /// Give a volume its metadata and attach it; nothing is encrypted yet
     Prepare(PrepareArgs),
-    /// Attach a prepared volume; nothing is written
+    /// Attach a prepared volume: mend what a loss of power left, and go on with a conversion that was running
     Attach(AttachArgs),
     /// Detach a volume
     Detach(KeyArgs),
@@ -96,7 +97,7 @@ pub(crate) enum DataVolume {
     Encrypt(ConvertArgs),
     /// Decrypt what is encrypted
     Decrypt(ConvertArgs),
-    /// Stop conversion where it is
+    /// Stop conversion where it is, also over a restart, until `encrypt` or `decrypt`
     Pause(KeyArgs),
 }
 

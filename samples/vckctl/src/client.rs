@@ -63,15 +63,23 @@ impl Measured {
     }
 }
 
-/// The name of a state number.
-pub(crate) fn state_name(state: i32) -> &'static str {
-    WireState::from_i32(state).map_or("unknown", WireState::name)
-}
+/// What the driver's error text of a volume begins with that an error has stopped: it shares its number with a paused one.
+const FAULTED: &str = "faulted";
 
 impl Volume {
     /// Encrypted part in percent; 0 of nothing.
     pub(crate) fn percent(&self) -> f64 {
         percent(self.encrypted, self.total)
+    }
+
+    /// Whether an error has stopped the conversion.
+    pub(crate) fn is_faulted(&self) -> bool {
+        WireState::from_i32(self.state) == Some(WireState::Paused) && self.error.starts_with(FAULTED)
+    }
+
+    /// The name of the state.
+    pub(crate) fn state_name(&self) -> &'static str {
+        if self.is_faulted() { FAULTED } else { WireState::from_i32(self.state).map_or("unknown", WireState::name) }
     }
 
     /// State number and name, and for an idle volume where it stands.
@@ -82,7 +90,7 @@ impl Volume {
             (Some(WireState::Idle), _) => ", partly encrypted",
             _ => "",
         };
-        format!("{} ({}{place})", self.state, state_name(self.state))
+        format!("{} ({}{place})", self.state, self.state_name())
     }
 }
 
@@ -158,7 +166,7 @@ impl Client {
             error: String::new(),
         };
         if volume.attached {
-            volume.error = self.progress()?.error;
+            volume.error = self.progress_of(path)?.error;
         }
         Ok(volume)
     }
@@ -166,6 +174,10 @@ impl Client {
     /// Progress of the volume's conversion.
     pub(crate) fn progress(&mut self) -> CtlResult<Volume> {
         let path = self.path()?;
+        self.progress_of(path)
+    }
+
+    fn progress_of(&mut self, path: String) -> CtlResult<Volume> {
         let request = VolumeRequest { volume_path: &path };
         let answer = self.send(IoctlCode::GetProgress, &request).map_err(|fault| self.refused("follow", fault))?;
         let event: ProgressEvent<'_> = decode_response(&answer).map_err(|error| misunderstood("progress", error))?;
@@ -201,6 +213,12 @@ impl Client {
             });
         });
         listed.map_err(|error| misunderstood("list", error))?;
+        // A list tells no errors. A volume that was detached meanwhile has none any more.
+        for volume in &mut volumes {
+            if let Ok(progress) = self.progress_of(volume.path.clone()) {
+                volume.error = progress.error;
+            }
+        }
         Ok(volumes)
     }
 
@@ -294,6 +312,10 @@ pub(crate) mod tests {
         assert_eq!(volume(2, 50).describe(), "2 (decrypting)");
         assert_eq!(volume(3, 50).describe(), "3 (paused)");
         assert_eq!(volume(9, 50).describe(), "9 (unknown)");
+        let faulted = Volume { error: "faulted: reading failed at sector 7".into(), ..volume(3, 50) };
+        assert_eq!(faulted.describe(), "3 (faulted)");
+        let retrying = Volume { error: "retrying: reading failed at sector 7".into(), ..volume(1, 50) };
+        assert!(!retrying.is_faulted());
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod data_volume;
 #[cfg(not(windows))]
 pub(crate) use data_volume::new_block_from;
 mod inspect;
+mod record;
 mod status;
 
 use crate::cli::{Cli, Command};

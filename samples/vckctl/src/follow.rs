@@ -108,8 +108,14 @@ pub(crate) fn follow(client: &mut Client, direction: Direction, format: Format) 
     loop {
         let now = client.progress()?;
         meter.show(&now, start.sector_size, &now.error);
-        let state = WireState::from_i32(now.state);
-        match state {
+        if now.is_faulted() {
+            meter.end();
+            let text = format!("cannot {} {}: {}", direction.verb(), client.name(), now.error);
+            return Err(
+                CtlError::failure(text).advise("see to the device; then start it again: it goes on where it stopped")
+            );
+        }
+        match WireState::from_i32(now.state) {
             Some(WireState::Encrypting | WireState::Decrypting) => client.transport().sleep(POLL),
             Some(WireState::Idle) if direction.done(&now) == now.total => {
                 meter.end();
@@ -134,7 +140,71 @@ pub(crate) fn follow(client: &mut Client, direction: Direction, format: Format) 
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use vck_common::SectorIo;
+    use vck_common::wire::{IoctlCode, ProgressEvent, VolumeStatus, encode};
+
     use super::*;
+    use crate::error::{Exit, Fault};
+    use crate::transport::{Transport, VolumeFacts};
+
+    /// A driver whose conversion an error stops.
+    struct Failing;
+
+    const PATH: &str = r"\Device\HarddiskVolume3";
+
+    impl Transport for Failing {
+        fn ioctl(&mut self, code: IoctlCode, _: &[u8], room: usize) -> Result<Vec<u8>, Fault> {
+            let mut out = vec![0; room];
+            let length = if code == IoctlCode::GetStatus {
+                let status = VolumeStatus {
+                    volume_path: PATH,
+                    state: 3,
+                    encrypted_sector: 0,
+                    total_sectors: 200,
+                    sector_size: 512,
+                    is_attached: true,
+                    filter_below_fsd: true,
+                };
+                encode(&status, &mut out)
+            } else {
+                let error = "faulted: reading failed at sector 7";
+                encode(&ProgressEvent { encrypted_sector: 0, total_sectors: 200, state: 3, error }, &mut out)
+            };
+            out.truncate(length.unwrap());
+            Ok(out)
+        }
+        fn volume_path(&self) -> Option<&str> {
+            Some(PATH)
+        }
+        fn volume_name(&self) -> String {
+            "D:".into()
+        }
+        fn facts(&mut self) -> Result<VolumeFacts, Fault> {
+            unreachable!("not asked for")
+        }
+        fn sectors(&mut self) -> CtlResult<Box<dyn SectorIo>> {
+            unreachable!("not asked for")
+        }
+        fn make_room(&mut self, _: u64) -> CtlResult<()> {
+            unreachable!("not asked for")
+        }
+        fn is_ephemeral(&self) -> bool {
+            false
+        }
+        fn sleep(&mut self, _: Duration) {}
+        fn finish(self: Box<Self>) -> CtlResult<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_conversion_that_an_error_stops_is_a_failure() {
+        let error = follow(&mut Client::new(Box::new(Failing)), Direction::Encrypt, Format::Json).unwrap_err();
+        assert_eq!(error.exit, Exit::Failure);
+        assert!(error.to_string().starts_with("cannot encrypt D:: faulted: reading failed at sector 7"), "{error}");
+    }
 
     #[test]
     fn done_counts_from_the_side_that_conversion_starts_at() {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use crate::client::{Volume, state_name};
+use crate::client::Volume;
 use crate::error::CtlError;
 
 /// How results are printed.
@@ -38,7 +38,7 @@ pub(crate) fn volume_json(volume: &Volume) -> Value {
         "path": volume.path,
         "attached": volume.attached,
         "state": volume.state,
-        "state_name": state_name(volume.state),
+        "state_name": volume.state_name(),
         "encrypted_sectors": volume.encrypted,
         "total_sectors": volume.total,
         "percent": volume.percent(),

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fs, ops::Range, path::Path};
 use sha2::{Digest, Sha256};
 use vck_common::{
     DataSector, Geometry, MemoryIo, SectorCount, SectorSize, VolumeState,
+    journal::FAILED_STEPS,
     jvck::{JvckCbcCodec, JvckHeader, JvckSecrets, MetadataCodec},
 };
 
@@ -73,6 +74,13 @@ fn the_fields_are_where_the_document_says() {
     for constant in ["DIGESTS: usize = 1536", "MAX_SALTS: usize = 15", "MAX_DIGESTS: usize = 16384", "*b\"VCKRECRD\""] {
         assert!(source.contains(constant), "{constant}");
     }
+}
+
+#[test]
+fn the_kinds_of_errors_have_these_numbers() {
+    let rows = table(&file("../docs/on-disk-format.md"), "failed steps");
+    let code = (1..).zip(FAILED_STEPS).map(|(kind, step): (usize, _)| vec![kind.to_string(), step.to_owned()]);
+    assert_eq!(rows, code.collect::<Vec<_>>());
 }
 
 #[test]

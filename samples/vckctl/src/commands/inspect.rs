@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use vck_common::jvck::{JvckCbcCodec, JvckMetadataReader, JvckMetadataStore};
 use vck_common::{EncryptedOffsetStore, Geometry, SectorIo, VckError, VolumeState};
 
+use super::record;
 use crate::cli::InspectArgs;
 use crate::client::percent;
 use crate::error::{CtlError, CtlResult};
@@ -28,14 +29,22 @@ pub(super) fn run(destination: &Destination, args: &InspectArgs, format: Format)
     let mut text = format!("Image       : {name}\n");
     let mut value = header(&reader, &mut text);
     replicas(&mut reader, &mut text, &mut value);
+    let mut refused = None;
     if let Some(key) = key {
         let store = reader.into_store(&key, JvckCbcCodec).map_err(library)?;
         with_key(&store, &mut text, &mut value).map_err(library)?;
+        if let Some(mut journal) = store.journal().map_err(library)? {
+            let io = FileIo::open(path, size)?;
+            match journal.open(&io) {
+                Ok(found) => value["record"] = record::describe(&found, &mut text),
+                Err(error) => refused = Some(CtlError::library("use the conversion record of", &name, error)),
+            }
+        }
     } else {
         text.push_str("Boundary and direction are sealed: give the key to see them.\n");
     }
     print(format, &text, &value);
-    Ok(())
+    refused.map_or(Ok(()), Err)
 }
 
 fn header<S: SectorIo>(reader: &JvckMetadataReader<S>, text: &mut String) -> Value {
@@ -127,7 +136,7 @@ fn with_key<S: SectorIo>(store: &JvckMetadataStore<S>, text: &mut String, value:
         percent(boundary, total),
     );
     if !stale.is_empty() {
-        let _ = writeln!(text, "Stale       : replicas {stale:?} will be rewritten by the next conversion step");
+        let _ = writeln!(text, "Stale       : replicas {stale:?} will be rewritten at the next attach");
     }
     if report.conflicting {
         text.push_str("Conflict    : replicas differ in boundary and direction; the first one written counts\n");
