@@ -23,6 +23,7 @@ const DISK: Timing = Timing {
     flush: 5_000_000,
     queue_depth: 8,
     jitter: 100_000,
+    ..Timing::immediate()
 };
 /// Bytes copied at once; pieces of zeros are left out, so that holes stay holes.
 const PIECE: usize = 64 << 10;

@@ -112,6 +112,8 @@ pub struct IoRecord {
     pub status: i32,
     /// Virtual time of arrival in nanoseconds.
     pub time: u64,
+    /// Virtual time at which it was over, in nanoseconds.
+    pub done: u64,
 }
 
 /// How the cache settles when the power goes.

@@ -13,4 +13,4 @@ mod timing;
 pub use config::{DiskConfig, FlushSupport, IoRecord, Survivors};
 pub use disk::Disk;
 pub use fault::{DiskOp, Fault, FaultEffect};
-pub use timing::Timing;
+pub use timing::{Heads, Timing};

@@ -1,6 +1,7 @@
 //! The requests of a disk.
 
 use super::*;
+use crate::storage::timing::{Move, Size};
 
 /// A write that was accepted and has not reached the medium.
 #[derive(Debug)]
@@ -34,9 +35,13 @@ impl Disk {
         let mut state = self.state();
         let timing = self.0.config.timing;
         let extra = arrival.extra + delay;
-        let at = match op {
-            DiskOp::Flush => state.queue.flush(&timing, arrival.now, extra),
-            _ => state.queue.enter(&timing, arrival.now, bytes as u64, op == DiskOp::Write, extra),
+        let disk = Size { sectors: self.sectors(), sector: self.sector_size() };
+        let at = if op == DiskOp::Flush {
+            state.queue.flush(&timing, arrival.now, disk, extra)
+        } else {
+            let Arrival { lba, sectors, .. } = *arrival;
+            let request = Move { lba, sectors, bytes: bytes as u64, write: op != DiskOp::Read, disk, extra };
+            state.queue.enter(&timing, arrival.now, request)
         };
         let record = IoRecord {
             seq: state.seq,
@@ -48,6 +53,7 @@ impl Disk {
             sl_flags: arrival.sl_flags,
             status,
             time: arrival.now,
+            done: at,
         };
         state.seq += 1;
         if state.log.len() == LOG_LIMIT {
