@@ -220,7 +220,8 @@ pub trait EncryptedOffsetStore: Send + Sync {
         out: &mut SealedUpdate,
     ) -> VckResult<()>;
 
-    /// Tells the store that the writes of the last `seal` are durable. Max IRQL: `DISPATCH_LEVEL`.
+    /// Tells the store that the writes of the last `seal` are durable. Max IRQL: `DISPATCH_LEVEL`. A part of the volume may be closed
+    /// meanwhile: no allocation, no I/O, nothing pageable; taking note of the two values is all that there is to do.
     fn sealed_is_durable(&self, offset: DataSector, state: VolumeState);
 
     /// Whether places that should hold the current boundary and direction do not: damaged or outdated copies. Whoever bound
