@@ -13,7 +13,7 @@ use vck_windrv::nt::try_box;
 use vck_windrv::provider::{AdministratorsOnly, AttachContext, IoConfig, VolumeProvider};
 
 /// Opens volumes by their JVCK metadata.
-struct JvckProvider;
+pub struct JvckProvider;
 
 impl VolumeProvider for JvckProvider {
     fn on_attach(&self, context: &AttachContext<'_>) -> VckResult<IoConfig> {

@@ -87,7 +87,7 @@ impl Bench {
         let driver = world
             .load_driver(DriverConfig {
                 service: "VolumeCryptKitSample",
-                entry: vck_sample_driver::DriverEntry,
+                entry: crate::kernel::entry(),
                 filter: FilterPosition::VolumeLower,
             })
             .expect("the driver loads");

@@ -13,6 +13,7 @@ mod raw;
 pub use bench::{Bench, Setup};
 pub use client::{CONTROL, Client, Failure, Prepared, Status};
 pub use footprint::Footprint;
+pub use kernel::allowed;
 pub use keys::{KEY1, KEY2, VMK, VOLUME_ID, WRONG_VMK, sealed_block};
 pub use raw::{RawIo, RawMdl, RawReply};
 

@@ -2,7 +2,7 @@
 
 use vck_common::NtStatus;
 use vck_common::jvck::JvckMetadataOptions;
-use vck_common::wire::IoctlCode;
+use vck_common::wire::{BenchResp, IoctlCode, decode_response};
 use vck_driver_tests::{Bench, CONTROL, Client, Failure, Setup, VMK};
 use vck_ntsim::user::{Access, Share, Token};
 
@@ -131,6 +131,14 @@ fn the_policy_comes_first_for_known_and_unknown_codes() {
         let size = b"\x81\xAAsize_bytes\x01";
         let answer = client.raw(IoctlCode::BenchAes.code(), size, ROOM).expect("a benchmark of a MiB");
         assert_eq!(answer.first(), Some(&0x83));
+        let compared = b"\x82\xAAsize_bytes\x01\xA7compare\xC3";
+        let answer = client.raw(IoctlCode::BenchAes.code(), compared, ROOM).expect("a comparison");
+        let answer: BenchResp<'_> = decode_response(&answer).expect("an answer");
+        assert_eq!((answer.size_bytes, answer.kernel.is_empty()), (1 << 20, false));
+        // Room for what others ask is not room for this.
+        let small = client.raw(IoctlCode::BenchAes.code(), compared, BenchResp::MAX_LEN);
+        assert_eq!(small, Err(Failure(NtStatus::BUFFER_TOO_SMALL)));
+        client.raw(IoctlCode::BenchAes.code(), size, BenchResp::MAX_LEN).expect("a benchmark of a MiB");
         client.encrypt(&bench.path()).expect("starts");
         assert_eq!(client.wait_until_idle(&bench.path()), Ok(0));
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use vck_common::jvck::{JvckMetadataOptions, JvckMetadataStore};
 use vck_common::{Lba, SectorIo, VckError, VckResult, XtsVolumeCipher};
-use vck_driver_tests::{Client, FOOTERS, Failure, KEY1, KEY2, VMK, WRONG_VMK, sealed_block};
+use vck_driver_tests::{Client, FOOTERS, Failure, KEY1, KEY2, VMK, WRONG_VMK, allowed, sealed_block};
 use vck_ntsim::World;
 use vck_ntsim::io::{DriverConfig, FilterPosition};
 use vck_ntsim::pnp::VolumeConfig;
@@ -43,7 +43,8 @@ fn paint(depth: usize) {
 fn open(context: &AttachContext<'_>) -> VckResult<IoConfig> {
     let store = JvckMetadataStore::open(context.io.clone(), context.vmk)?;
     let keys = store.fvek_keys();
-    let cipher = try_box(XtsVolumeCipher::new(keys.fvek_key1.expose(), keys.fvek_key2.expose())?)?;
+    let (data_key, tweak_key) = (keys.fvek_key1.expose(), keys.fvek_key2.expose());
+    let cipher = try_box(XtsVolumeCipher::with_features(data_key, tweak_key, allowed(context.features))?)?;
     let (offset_sector, encrypted_offset) = (store.geometry().offset_sector(), store.load_offset());
     let (offset_store, policy) = (try_box(store)?, ConversionPolicy::default());
     Ok(IoConfig::Encrypted { cipher, offset_sector, encrypted_offset, offset_store, policy })

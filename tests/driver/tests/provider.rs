@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use vck_common::jvck::{JvckMetadataOptions, JvckMetadataStore};
 use vck_common::{NtStatus, VckError, VckResult, XtsVolumeCipher};
-use vck_driver_tests::{Client, FOOTERS, Failure, KEY1, KEY2, VMK, WRONG_VMK, sealed_block};
+use vck_driver_tests::{Client, FOOTERS, Failure, KEY1, KEY2, VMK, WRONG_VMK, allowed, sealed_block};
 use vck_ntsim::World;
 use vck_ntsim::io::{DriverConfig, DriverId, FilterPosition};
 use vck_ntsim::pnp::{DiskId, VolumeConfig, VolumeId};
@@ -31,7 +31,8 @@ struct Counting {
 fn open(context: &AttachContext<'_>) -> VckResult<IoConfig> {
     let store = JvckMetadataStore::open(context.io.clone(), context.vmk)?;
     let keys = store.fvek_keys();
-    let cipher = XtsVolumeCipher::new(keys.fvek_key1.expose(), keys.fvek_key2.expose())?;
+    let cipher =
+        XtsVolumeCipher::with_features(keys.fvek_key1.expose(), keys.fvek_key2.expose(), allowed(context.features))?;
     Ok(IoConfig::Encrypted {
         cipher: try_box(cipher)?,
         offset_sector: store.geometry().offset_sector(),

@@ -46,7 +46,9 @@ fn a_seed_replays_identically_and_another_one_differs() {
 /// Drivers that are wrong in one place each.
 mod wrong {
     use vck_common::jvck::{JvckMetadataStore, JvckSecrets};
+    use vck_common::xts::Features;
     use vck_common::{DataSector, SectorSize, VckResult, VolumeCipher, XtsVolumeCipher};
+    use vck_driver_tests::allowed;
     use vck_windrv::control::ControlNames;
     use vck_windrv::driver::Product;
     use vck_windrv::engine::ConversionPolicy;
@@ -95,8 +97,9 @@ mod wrong {
 
     /// On a frame of its own: the cipher is large, and the volume is opened without it.
     #[inline(never)]
-    fn cipher(keys: &JvckSecrets, mistake: Mistake) -> VckResult<Box<dyn VolumeCipher>> {
-        let inner = XtsVolumeCipher::new(keys.fvek_key1.expose(), keys.fvek_key2.expose())?;
+    fn cipher(keys: &JvckSecrets, features: Features, mistake: Mistake) -> VckResult<Box<dyn VolumeCipher>> {
+        let (data_key, tweak_key) = (keys.fvek_key1.expose(), keys.fvek_key2.expose());
+        let inner = XtsVolumeCipher::with_features(data_key, tweak_key, allowed(features))?;
         Ok(try_box(Cipher { inner, mistake })?)
     }
 
@@ -106,7 +109,7 @@ mod wrong {
         fn on_attach(&self, context: &AttachContext<'_>) -> VckResult<IoConfig> {
             let store = JvckMetadataStore::open(context.io.clone(), context.vmk)?;
             Ok(IoConfig::Encrypted {
-                cipher: cipher(store.fvek_keys(), self.0)?,
+                cipher: cipher(store.fvek_keys(), context.features, self.0)?,
                 offset_sector: store.geometry().offset_sector(),
                 encrypted_offset: store.load_offset(),
                 offset_store: try_box(store)?,

@@ -56,7 +56,7 @@ struct Driver {
 /// # Errors
 /// What is wrong: a mismatch with the model, an outcome that has no cause, a finding of the verifier, a leak.
 pub fn run_seed(seed: u64, operations: u64) -> Result<Report, String> {
-    run(seed, operations, Driver { entry: vck_sample_driver::DriverEntry, keeps_secrets: true })
+    run(seed, operations, Driver { entry: crate::kernel::entry(), keeps_secrets: true })
 }
 
 /// Runs a seed with a driver that a test program brings; without the search for keys.
