@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 
-use super::{ExtendedMask, Kernel};
+use super::ExtendedMask;
 
 bitflags::bitflags! {
     /// What a kernel needs from the processor. One bit stands for all instructions that one kernel uses.
@@ -50,15 +50,6 @@ impl Features {
         let features = Self::from_cpuid(__cpuid(1).ecx, extended_leaf(), enabled_state());
         // The wide kernels expand their keys with AES-NI.
         if features.contains(Self::AES_NI) { features } else { Self::empty() }
-    }
-
-    /// Those whose kernels change no more than `state`: what is left where the system saves only that much.
-    #[must_use]
-    pub fn restricted_to(self, state: ExtendedMask) -> Self {
-        let unusable = |kernel: &Kernel| !state.contains(kernel.state());
-        // AES-NI is what every other kernel needs too, and it changes no extended state.
-        let lost = |kernel: Kernel| kernel.features().difference(Self::AES_NI);
-        Kernel::ALL.into_iter().filter(unusable).fold(self, |left, kernel| left.difference(lost(kernel)))
     }
 
     fn from_cpuid(ecx1: u32, (ebx7, ecx7): (u32, u32), state: ExtendedMask) -> Self {
@@ -135,14 +126,6 @@ mod tests {
             let state = ExtendedMask::from_bits_retain(all.bits() & !(1 << bit));
             assert!(!Features::from_cpuid(ECX1, LEAF7, state).contains(Features::VAES_512), "XCR0 bit {bit}");
         }
-    }
-
-    #[test]
-    fn what_cannot_be_saved_is_not_offered() {
-        assert_eq!(Features::all().restricted_to(ExtendedMask::all()), Features::all());
-        assert_eq!(Features::all().restricted_to(ExtendedMask::AVX), Features::AES_NI | Features::VAES_256);
-        assert_eq!(Features::all().restricted_to(ExtendedMask::empty()), Features::AES_NI);
-        assert_eq!(Features::empty().restricted_to(ExtendedMask::all()), Features::empty());
     }
 
     #[test]

@@ -56,9 +56,14 @@ pub struct XtsVolumeCipher {
 }
 
 enum Keys {
-    Portable(portable::Keys),
-    Vector(VectorKeys),
+    Portable { _beside: Beside, keys: portable::Keys },
+    Vector { _beside: Beside, keys: VectorKeys },
 }
+
+/// Zeros beside the byte that tells the kinds apart: a gap there would be copied from wherever the value was made.
+type Beside = [u8; 15];
+
+const _: () = assert!(size_of::<Keys>() == 1 + size_of::<Beside>() + size_of::<portable::Keys>());
 
 impl ZeroizeOnDrop for XtsVolumeCipher {}
 
@@ -85,8 +90,8 @@ impl XtsVolumeCipher {
     /// As [`XtsVolumeCipher::new`].
     pub fn with_features(data_key: &[u8; 32], tweak_key: &[u8; 32], allowed: Features) -> VckResult<Self> {
         let keys = match VectorKeys::new(data_key, tweak_key, allowed) {
-            Some(keys) => Keys::Vector(keys),
-            None => Keys::Portable(portable::Keys::new(data_key, tweak_key)),
+            Some(keys) => Keys::Vector { _beside: Beside::default(), keys },
+            None => Keys::Portable { _beside: Beside::default(), keys: portable::Keys::new(data_key, tweak_key) },
         };
         Ok(Self { keys })
     }
@@ -101,16 +106,16 @@ impl XtsVolumeCipher {
     #[must_use]
     pub fn wide_kernel(&self, saved: ExtendedMask) -> Kernel {
         match &self.keys {
-            Keys::Portable(_) => Kernel::Portable,
-            Keys::Vector(keys) => Kernel::fastest(keys.features(), saved),
+            Keys::Portable { .. } => Kernel::Portable,
+            Keys::Vector { keys, .. } => Kernel::fastest(keys.features(), saved),
         }
     }
 
     /// In place. `saved` is what the caller has proof of.
     fn area<const ENCRYPT: bool>(&self, buf: &mut [u8], size: SectorSize, first: DataSector, saved: ExtendedMask) {
         match &self.keys {
-            Keys::Portable(keys) => keys.area::<ENCRYPT>(buf, size.usize(), first.get()),
-            Keys::Vector(keys) => {
+            Keys::Portable { keys, .. } => keys.area::<ENCRYPT>(buf, size.usize(), first.get()),
+            Keys::Vector { keys, .. } => {
                 let blocks = size.usize() / BLOCK;
                 keys.cipher::<ENCRYPT>(self.wide_kernel(saved), Run::in_place(buf), blocks, first.get());
             }
@@ -123,12 +128,12 @@ impl XtsVolumeCipher {
         let (area, rest) = dst.split_at_mut_checked(whole_blocks).unwrap_or_default();
         rest.fill(0);
         match &self.keys {
-            Keys::Portable(keys) => {
+            Keys::Portable { keys, .. } => {
                 // The only reads of `src`: from here on the copy is what counts.
                 area.copy_from_slice(src.get(..whole_blocks).unwrap_or_default());
                 keys.area::<true>(area, size.usize(), first.get());
             }
-            Keys::Vector(keys) => {
+            Keys::Vector { keys, .. } => {
                 let blocks = size.usize() / BLOCK;
                 keys.cipher::<true>(self.wide_kernel(saved), Run::copy(src, area), blocks, first.get());
             }

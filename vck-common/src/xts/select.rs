@@ -14,14 +14,19 @@ use super::{Features, Kernel, aesni, vaes256, vaes512};
 
 /// Key schedules on a processor that has AES-NI, and what else it has.
 pub(super) struct VectorKeys {
-    features: Features,
+    /// [`Features`], in a word that leaves no gap beside it.
+    features: u128,
     keys: RoundKeys,
     _rest: [u128; REST],
 }
 
 /// What the portable schedules have more, which shares memory with these. Bytes that belong to nothing would be copied with the
 /// value, from wherever it was made, and nothing would wipe them: these are zero.
-const REST: usize = (size_of::<super::portable::Keys>() / 16).saturating_sub(size_of::<RoundKeys>() / 16 + 2);
+const REST: usize = (size_of::<super::portable::Keys>() / 16).saturating_sub(size_of::<RoundKeys>() / 16 + 1);
+
+// No byte of either kind of keys is nobody's.
+const _: () = assert!(size_of::<VectorKeys>() == size_of::<super::portable::Keys>());
+const _: () = assert!(size_of::<VectorKeys>() == 16 + size_of::<RoundKeys>() + 16 * REST);
 
 impl VectorKeys {
     /// Expands the keys; `None` without AES-NI. Of `allowed` counts what the processor has.
@@ -32,12 +37,12 @@ impl VectorKeys {
         }
         // SAFETY: the processor has AES-NI and SSE4.1.
         let keys = unsafe { RoundKeys::new(data_key, tweak_key) };
-        Some(Self { features, keys, _rest: [0; REST] })
+        Some(Self { features: features.bits().into(), keys, _rest: [0; REST] })
     }
 
     /// What may be used.
-    pub(super) const fn features(&self) -> Features {
-        self.features
+    pub(super) fn features(&self) -> Features {
+        u32::try_from(self.features).map_or(Features::empty(), Features::from_bits_truncate)
     }
 
     /// Ciphers sectors of `sector` blocks from number `first` on with `kernel`, or with AES-NI if the processor does not
@@ -45,11 +50,11 @@ impl VectorKeys {
     pub(super) fn cipher<const ENCRYPT: bool>(&self, kernel: Kernel, run: Run<'_>, sector: usize, first: u64) {
         let sectors = Sectors::new(run, sector, first);
         match kernel {
-            Kernel::Vaes512 if self.features.contains(kernel.features()) => {
+            Kernel::Vaes512 if self.features().contains(kernel.features()) => {
                 // SAFETY: the processor has what the kernel needs.
                 unsafe { vaes512::cipher::<ENCRYPT>(&self.keys, sectors) }
             }
-            Kernel::Vaes256 if self.features.contains(kernel.features()) => {
+            Kernel::Vaes256 if self.features().contains(kernel.features()) => {
                 // SAFETY: the processor has what the kernel needs.
                 unsafe { vaes256::cipher::<ENCRYPT>(&self.keys, sectors) }
             }
