@@ -6,7 +6,7 @@
 //!      | gate --closed--> wait, owning nothing          (queued; readmitted when the zone opens)
 //!      +- above the boundary:  watched forward at the shifted offset, no copy, no allocation
 //!      +- READ below it:       map, intercepted forward, decrypt in place at completion (large ones: by the pool's finishers)
-//!      +- WRITE below it:      encrypt into a bounce buffer, own IRP below, then complete the caller's
+//!      +- WRITE below it:      encrypt into a bounce buffer, watched forward with that in the caller's place
 //! ```
 //!
 //! # Invariants
@@ -22,8 +22,8 @@ use vck_common::{
 
 use crate::crypto::{WorkerPool, decrypt_read, encrypt_write};
 use crate::nt::{
-    ApcOrBelow, CompletedIrp, ContextWord, DeviceRef, Disposition, Entered, Intercept, Irp, Outcome, Passive, Request,
-    Stay, Transfer, TransferDone, Watch, major, remaining_stack,
+    ApcOrBelow, Bounce, BounceDone, CompletedIrp, ContextWord, DeviceRef, Disposition, Entered, Intercept, Irp,
+    Outcome, Passive, Request, Stay, Watch, major, remaining_stack,
 };
 use crate::sync::{Access, Refusal};
 use crate::volume::{CipherSide, FilterDevice, Volume};
@@ -63,6 +63,7 @@ impl Job {
 pub fn work(_: Passive, irp: Irp, word: usize) {
     let (job, stay) = Job::parse(word);
     let done = irp.redispatch::<FilterDevice, ()>(|device, irp| match job {
+        // Pending by now, so it goes down with a stack location of its own.
         // Pending by now, so it goes down with a stack location of its own.
         Job::Dispatch if irp.request().major() == major::FLUSH_BUFFERS => {
             let stay = device.role().mode.enter().into_stay();
@@ -259,10 +260,10 @@ fn send_read(
 
 fn encrypt_and_send(device: DeviceRef<'_, FilterDevice>, irp: Irp, entered: Entered<'_, Volume>) -> Disposition {
     let mut irp = irp;
-    let Ok((transfer, place)) = encrypted_copy(device, &mut irp, &entered) else {
+    let Ok((bounce, offset)) = encrypted_copy(device, &mut irp, &entered) else {
         return starve(device, irp, entered);
     };
-    match transfer.send_write::<FilterDevice, Written>(device, irp, place, entered.into_stay()) {
+    match bounce.send::<FilterDevice, Written>(device, irp, offset, entered.into_stay()) {
         Ok(pending) => pending,
         Err((irp, stay)) => {
             let entered = device.role().mode.resume(stay);
@@ -273,25 +274,25 @@ fn encrypt_and_send(device: DeviceRef<'_, FilterDevice>, irp: Irp, entered: Ente
     }
 }
 
-/// The transfer that a WRITE goes down in, with the offset and the length to send.
+/// What a WRITE goes down with, and the offset it goes to.
 #[inline(never)] // Its frames are gone when the drivers below get the stack.
 fn encrypted_copy(
     device: DeviceRef<'_, FilterDevice>,
     irp: &mut Irp,
     entered: &Entered<'_, Volume>,
-) -> VckResult<(Box<Transfer>, (ByteOffset, usize))> {
+) -> VckResult<(Box<Bounce>, ByteOffset)> {
     let (volume, side) = inside(entered).ok_or(VckError::NotAttached)?;
     let extent = extent_of(volume, irp.request());
     let offset = shifted(&volume.geometry, irp.request()).ok_or(VckError::InvalidData("the offset overflows"))?;
     let source = irp.map_for_write()?;
-    let mut transfer = device.bounce.take(device.lower(), source.len())?;
-    transfer.set_plaintext(0..source.len());
+    let mut bounce = device.bounce.take(source.len())?;
+    bounce.set_plaintext(0..source.len());
     let size = volume.geometry.sector_size();
-    let out = transfer.buffer_mut().get_mut(..source.len()).unwrap_or_default();
+    let out = bounce.buffer_mut().get_mut(..source.len()).unwrap_or_default();
     let cipher = device.core.pool.helped(&*side.cipher);
     let ciphertext = encrypt_write(&cipher, size, extent, side.gate.boundary(), source, out);
-    transfer.set_plaintext(ciphertext..source.len());
-    Ok((transfer, (offset, source.len())))
+    bounce.set_plaintext(ciphertext..source.len());
+    Ok((bounce, offset))
 }
 
 /// The complete volume that a request is inside of.
@@ -417,21 +418,12 @@ impl Intercept<FilterDevice> for Decrypt {
 /// A WRITE below the boundary, whose encrypted copy has been written.
 struct Written;
 
-impl TransferDone<FilterDevice> for Written {
+impl BounceDone<FilterDevice> for Written {
     type Context = Stay;
 
-    fn done(
-        device: DeviceRef<'_, FilterDevice>,
-        origin: Irp,
-        transfer: Box<Transfer>,
-        status: NtStatus,
-        information: usize,
-        stay: Stay,
-    ) {
-        device.bounce.give_back(transfer);
+    fn done(device: DeviceRef<'_, FilterDevice>, request: Request<'_>, bounce: Box<Bounce>, stay: Stay) {
+        device.bounce.give_back(bounce);
         let entered = device.role().mode.resume(stay);
-        leave_after(&entered, origin.request(), status, information);
-        drop(entered);
-        origin.finish(status, information);
+        leave_after(&entered, request, request.status(), request.information());
     }
 }

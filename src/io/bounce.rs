@@ -1,6 +1,6 @@
-//! Bounce buffers of encrypted writes: transfers that are kept for the next write instead of being freed.
+//! Bounce buffers of encrypted writes: kept for the next write instead of being freed.
 //!
-//! A fresh transfer costs four allocations and, as memory comes zeroed, one pass over its buffer. A kept one costs neither.
+//! A fresh one costs four allocations and, as memory comes zeroed, one pass over its buffer. A kept one costs neither.
 //!
 //! # Invariants
 //! * A kept buffer holds ciphertext only; one that held plaintext is wiped and freed.
@@ -11,7 +11,7 @@ use alloc::boxed::Box;
 
 use vck_common::VckResult;
 
-use crate::nt::{KVec, LowerDevice, Slots, Transfer, processor_count, processor_number, try_box};
+use crate::nt::{Bounce, KVec, Slots, processor_count, processor_number, try_box};
 
 /// Sizes that buffers are made in, bytes, and how many of each are kept: 10.5 MiB at most.
 const SIZES: [(usize, usize); 3] = [(4 << 10, 128), (64 << 10, 32), (1 << 20, 8)];
@@ -19,10 +19,10 @@ const SIZES: [(usize, usize); 3] = [(4 << 10, 128), (64 << 10, 32), (1 << 20, 8)
 /// More shelves would spread what is kept too thin.
 const MAX_SHELVES: usize = 8;
 
-/// One processor's kept transfers of each size; alone on its cache lines.
+/// One processor's kept buffers of each size; alone on its cache lines.
 #[repr(align(128))]
 struct Shelf {
-    kept: [Slots<Transfer>; SIZES.len()],
+    kept: [Slots<Bounce>; SIZES.len()],
 }
 
 /// The bounce buffers of one volume.
@@ -54,29 +54,29 @@ impl BounceBuffers {
         self.shelves.iter().cycle().skip(own).take(self.shelves.len())
     }
 
-    /// A transfer whose buffer has at least `bytes`. IRQL <= DISPATCH_LEVEL.
+    /// A buffer of at least `bytes`. IRQL <= DISPATCH_LEVEL.
     ///
     /// Errors: no memory.
-    pub fn take(&self, lower: LowerDevice, bytes: usize) -> VckResult<Box<Transfer>> {
-        let Some(class) = Self::class_of(bytes) else { return try_box(Transfer::try_new(lower, bytes)?) };
+    pub fn take(&self, bytes: usize) -> VckResult<Box<Bounce>> {
+        let Some(class) = Self::class_of(bytes) else { return try_box(Bounce::try_new(bytes)?) };
         let take = |shelf: &Shelf| shelf.kept.get(class).and_then(Slots::take);
-        if let Some(transfer) = self.near_first().find_map(take) {
-            return Ok(transfer);
+        if let Some(bounce) = self.near_first().find_map(take) {
+            return Ok(bounce);
         }
         let size = SIZES.get(class).map_or(bytes, |(size, _)| *size);
-        try_box(Transfer::try_new(lower, size)?)
+        try_box(Bounce::try_new(size)?)
     }
 
-    /// Keeps `transfer` for another write, or frees it. IRQL <= DISPATCH_LEVEL.
-    pub fn give_back(&self, transfer: Box<Transfer>) {
-        let bytes = transfer.buffer().len();
+    /// Keeps `bounce` for another write, or frees it. IRQL <= DISPATCH_LEVEL.
+    pub fn give_back(&self, bounce: Box<Bounce>) {
+        let bytes = bounce.size();
         let class = Self::class_of(bytes).filter(|class| SIZES.get(*class).is_some_and(|(size, _)| *size == bytes));
-        let Some(class) = class.filter(|_| transfer.may_be_kept()) else { return drop(transfer) };
-        let mut transfer = transfer;
+        let Some(class) = class.filter(|_| bounce.may_be_kept()) else { return drop(bounce) };
+        let mut bounce = bounce;
         for kept in self.near_first().filter_map(|shelf| shelf.kept.get(class)) {
-            match kept.put(transfer) {
+            match kept.put(bounce) {
                 Ok(()) => return,
-                Err(back) => transfer = back,
+                Err(back) => bounce = back,
             }
         }
     }
@@ -84,8 +84,8 @@ impl BounceBuffers {
     /// Frees all that is kept.
     pub fn clear(&self) {
         for kept in self.shelves.iter().flat_map(|shelf| &shelf.kept) {
-            while let Some(transfer) = kept.take() {
-                drop(transfer);
+            while let Some(bounce) = kept.take() {
+                drop(bounce);
             }
         }
     }

@@ -13,8 +13,10 @@
 
 #[cfg(windows)]
 mod allocator;
+mod bounce;
 mod completion;
 mod crew;
+mod described;
 mod device;
 mod driver;
 mod entry;
@@ -50,6 +52,7 @@ use vck_common::{NtStatus, VckError, VckResult};
 
 #[cfg(windows)]
 pub use allocator::KernelAllocator;
+pub use bounce::{Bounce, BounceDone};
 pub use completion::{CompletedIrp, ContextWord, Intercept, Outcome, Watch};
 pub use crew::{Crew, Piece};
 pub use device::{DeviceList, DeviceRef, DeviceRole, Held, OwnedDevice};
@@ -75,7 +78,7 @@ pub use sync::{Event, EventKind, Mutex, SpinLock, Waited};
 pub use thread::{Priority, Thread, flush_queued_dpcs, processor_count, processor_number, remaining_stack};
 pub use time::{Instant, nanoseconds, sleep};
 pub use token::AccessToken;
-pub use transfer::{Operation, Transfer, TransferDone};
+pub use transfer::{Operation, Transfer};
 pub use xstate::with_wide_registers;
 
 /// IRP_MJ_* codes that the driver tells apart.
