@@ -64,11 +64,8 @@ pub fn work(_: Passive, irp: Irp, word: usize) {
     let (job, stay) = Job::parse(word);
     let done = irp.redispatch::<FilterDevice, ()>(|device, irp| match job {
         // Pending by now, so it goes down with a stack location of its own.
-        // Pending by now, so it goes down with a stack location of its own.
-        Job::Dispatch if irp.request().major() == major::FLUSH_BUFFERS => {
-            let stay = device.role().mode.enter().into_stay();
-            irp.forward_watched::<FilterDevice, PassedThrough>(device, None, stay).settled();
-        }
+        // Pending by now, which the completion routine knows from the drivers below.
+        Job::Dispatch if irp.request().major() == major::FLUSH_BUFFERS => flush(device, irp).settled(),
         Job::Dispatch => dispatch(device, irp).settled(),
         Job::Encrypt => {
             let entered = device.role().mode.resume(Stay::from_word(stay));
@@ -81,12 +78,15 @@ pub fn work(_: Passive, irp: Irp, word: usize) {
     }
 }
 
-/// FLUSH goes down at once: no WRITE is acknowledged before its own write below is.
+/// FLUSH goes down at once: no WRITE is acknowledged before its own write below is. Its failure is everybody's who wrote.
+///
+/// One that arrives too high waits for a caller of the pool; unlike READ and WRITE it is not given to the volume's own thread.
 pub(super) fn flush(device: DeviceRef<'_, FilterDevice>, irp: Irp) -> Disposition {
     if ApcOrBelow::check().is_none() {
         return device.core.pool.call(irp, Job::Dispatch.word(0));
     }
-    irp.forward(device.lower())
+    let stay = device.flushes.enter().into_stay();
+    irp.forward_watched::<FilterDevice, Flushed>(device, None, stay)
 }
 
 /// A request that may not be dispatched here, as above APC_LEVEL, where `IoCallDriver` for I/O is not allowed: some thread does it.
@@ -366,6 +366,17 @@ impl Watch<FilterDevice> for PassedThrough {
 
     fn completed(device: DeviceRef<'_, FilterDevice>, _: Request<'_>, stay: Stay) {
         drop(device.role().mode.resume(stay));
+    }
+}
+
+/// A FLUSH.
+struct Flushed;
+
+impl Watch<FilterDevice> for Flushed {
+    type Context = Stay;
+
+    fn completed(device: DeviceRef<'_, FilterDevice>, request: Request<'_>, stay: Stay) {
+        device.flushes.ended(stay, request.status());
     }
 }
 

@@ -4,6 +4,7 @@
 //! * Everything runs at PASSIVE_LEVEL on the caller's thread, through one preallocated transfer: no call allocates.
 //! * The device below is called only under the transfer's mutex and never after [`VolumeIo::revoke`], which the owner of the filter
 //!   calls before the device may go. A provider may therefore keep a clone for as long as it likes.
+//! * A flush succeeds only if no flush of the device by anybody failed since the first write that it is to make durable was sent.
 //! * While writes are staged, readers see them as if they were on the volume, and nothing else can be written. So a
 //!   provider can be asked to open a volume whose metadata is not there yet, and a refusal leaves the volume as it was.
 
@@ -17,9 +18,11 @@ use vck_common::{
 use crate::nt::{LowerDevice, Mutex, Operation, Passive, Shared, Transfer};
 
 mod bounce;
+mod flushes;
 mod identity;
 
 pub use bounce::BounceBuffers;
+pub use flushes::Flushes;
 pub use identity::{DiskPlace, VolumeIdentity};
 
 /// A volume below the filter. Clones share one transfer.
@@ -30,12 +33,15 @@ struct Inner {
     lower: LowerDevice,
     sector_size: SectorSize,
     total: SectorCount,
+    flushes: Shared<Flushes>,
     state: Mutex<State>,
 }
 
 struct State {
     transfer: Transfer,
     staged: Option<SealedUpdate>,
+    /// What had failed when the first write was sent that no flush has made durable since.
+    unflushed: Option<u64>,
     revoked: bool,
 }
 
@@ -47,16 +53,17 @@ impl State {
 }
 
 impl VolumeIo {
-    /// Access through a transfer buffer of `bytes`, rounded up to a sector.
+    /// Access through a transfer buffer of `bytes`, rounded up to a sector. `flushes` are those of the device.
     pub(crate) fn try_new(
         lower: LowerDevice,
+        flushes: Shared<Flushes>,
         sector_size: SectorSize,
         total: SectorCount,
         bytes: usize,
     ) -> VckResult<Self> {
         let transfer = Transfer::try_new(lower, bytes.next_multiple_of(sector_size.usize()))?;
-        let state = Mutex::try_new(State { transfer, staged: None, revoked: false })?;
-        Ok(Self(Shared::try_new(Inner { lower, sector_size, total, state })?))
+        let state = Mutex::try_new(State { transfer, staged: None, unflushed: None, revoked: false })?;
+        Ok(Self(Shared::try_new(Inner { lower, sector_size, total, flushes, state })?))
     }
 
     /// Whether both are clones of one.
@@ -178,7 +185,7 @@ impl SectorIo for VolumeIo {
     }
 
     fn write_sectors(&self, lba: Lba, buf: &[u8], durability: Durability) -> VckResult<()> {
-        let lower = self.0.lower;
+        let (lower, flushes) = (self.0.lower, &self.0.flushes);
         let through = durability == Durability::OnReturn;
         self.transfer_in_pieces(lba, buf.len(), |state, passive, _, offset, from, bytes| {
             if state.staged.is_some() {
@@ -186,22 +193,29 @@ impl SectorIo for VolumeIo {
             }
             let source = buf.get(from..from.saturating_add(bytes)).unwrap_or_default();
             copy(state.transfer.buffer_mut(), source);
+            state.unflushed.get_or_insert_with(|| flushes.failures());
             state.transfer.run(passive, lower, Operation::Write { through }, offset, bytes, None)
         })
     }
 
     fn flush(&self) -> VckResult<()> {
         let passive = Passive::check().ok_or(VckError::Io("sector I/O needs PASSIVE_LEVEL"))?;
-        let lower = self.0.lower;
+        let (lower, flushes) = (self.0.lower, &self.0.flushes);
         self.0.state.with(passive, |state| {
             state.check()?;
-            let flushed = state.transfer.run(passive, lower, Operation::Flush, ByteOffset::ZERO, 0, None);
-            flushed.map(|_| ()).map_err(|status| match status {
-                NtStatus::INVALID_DEVICE_REQUEST | NtStatus::NOT_SUPPORTED | NtStatus::NOT_IMPLEMENTED => {
-                    VckError::Unsupported("the device has no flush")
+            // Whatever becomes of it, the caller knows: what was written before counts no more.
+            let unflushed = state.unflushed.take();
+            match state.transfer.run(passive, lower, Operation::Flush, ByteOffset::ZERO, 0, None) {
+                Ok(_) if unflushed.is_none_or(|before| before == flushes.failures_so_far(passive)) => Ok(()),
+                Ok(_) => Err(VckError::Device { status: NtStatus::IO_DEVICE_ERROR, lba: None }),
+                Err(status) if flushes::says_unsupported(status) => {
+                    Err(VckError::Unsupported("the device has no flush"))
                 }
-                status => VckError::Device { status, lba: None },
-            })
+                Err(status) => {
+                    flushes.note_failure();
+                    Err(VckError::Device { status, lba: None })
+                }
+            }
         })
     }
 }

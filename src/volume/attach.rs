@@ -317,7 +317,8 @@ impl<'a> Built<'a> {
         let volume = Volume { name: owned_text(name)?, source, geometry, fresh: false, cipher_side: Some(side) };
         let volume = Shared::try_new(volume)?;
         let VolumeIdentity { sector_size, sectors } = survey.identity;
-        let io = VolumeIo::try_new(survey.filter.device().lower(), sector_size, sectors, SWEEP_TRANSFER)?;
+        let (lower, flushes) = (survey.filter.device().lower(), survey.filter.flushes.clone());
+        let io = VolumeIo::try_new(lower, flushes, sector_size, sectors, SWEEP_TRANSFER)?;
         if let Some(side) = &volume.cipher_side {
             side.sweeper.start(passive, survey.filter, &volume, io, sweep)?;
         }
@@ -374,7 +375,8 @@ impl<'a> Surveyed<'a> {
         let lower = filter.device().lower();
         let identity = VolumeIdentity::query(passive, lower)?;
         let place = DiskPlace::query(passive, lower, identity.sector_size);
-        let io = VolumeIo::try_new(lower, identity.sector_size, identity.sectors, PROVIDER_TRANSFER)?;
+        let flushes = filter.flushes.clone();
+        let io = VolumeIo::try_new(lower, flushes, identity.sector_size, identity.sectors, PROVIDER_TRANSFER)?;
         Ok(Self { passive, filter, identity, place, io })
     }
 

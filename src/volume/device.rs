@@ -8,7 +8,7 @@ use vck_common::{NtStatus, VckResult};
 use super::Core;
 use super::bound::Volume;
 use super::sweeper::Reserve;
-use crate::io::BounceBuffers;
+use crate::io::{BounceBuffers, Flushes};
 use crate::nt::{
     DeviceRef, Disposition, Entered, Event, EventKind, Irp, IrpQueue, ModeCell, Passive, PhysicalDevice, Shared,
     SpinLock,
@@ -45,6 +45,8 @@ pub struct FilterDevice {
     pub starved_work: Event,
     /// Buffers that encrypted writes go down in.
     pub bounce: BounceBuffers,
+    /// Everybody's flushes of the device below.
+    pub flushes: Shared<Flushes>,
     /// Set by SURPRISE_REMOVAL: no more I/O is started.
     pub gone: AtomicBool,
     pub(super) front: FrontDoor,
@@ -65,6 +67,7 @@ impl FilterDevice {
             starved: IrpQueue::cancellable()?,
             starved_work: Event::try_new(EventKind::Synchronization)?,
             bounce: BounceBuffers::try_new()?,
+            flushes: Shared::try_new(Flushes::try_new()?)?,
             gone: AtomicBool::new(false),
             front,
             bound: SpinLock::new(None),
