@@ -59,6 +59,7 @@ const TABLE: &[(u32, &str, Treatment)] = &[
     (buffered(DISK, 0x19, READ_WRITE), "DISK_COPY_DATA", Refuse),
     (buffered(STORAGE, 0x0501, WRITE), "STORAGE_MANAGE_DATA_SET_ATTRIBUTES", Refuse),
     (buffered(STORAGE, 0x0230, ANY), "STORAGE_MANAGE_BYPASS_IO", RefuseAlways),
+    (buffered(STORAGE, 0x0502, READ), "STORAGE_GET_LB_PROVISIONING_MAP_RESOURCES", Refuse),
     (buffered(STORAGE, 0x0590, WRITE), "STORAGE_REINITIALIZE_MEDIA", Refuse),
     (buffered(STORAGE, 0x04F0, READ_WRITE), "STORAGE_PROTOCOL_COMMAND", Refuse),
     (buffered(SCSI, 0x0401, READ_WRITE), "SCSI_PASS_THROUGH", Refuse),
@@ -69,6 +70,8 @@ const TABLE: &[(u32, &str, Treatment)] = &[
     (buffered(SCSI, 0x040B, READ_WRITE), "ATA_PASS_THROUGH", Refuse),
     (buffered(SCSI, 0x040C, READ_WRITE), "ATA_PASS_THROUGH_DIRECT", Refuse),
     (ctl_code(VOLUME, 0x0B, OUT_DIRECT, READ), "VOLUME_READ_PLEX", Refuse),
+    (buffered(VOLUME, 0x08, ANY), "VOLUME_LOGICAL_TO_PHYSICAL", Refuse),
+    (buffered(VOLUME, 0x09, ANY), "VOLUME_PHYSICAL_TO_LOGICAL", Refuse),
 ];
 
 /// IRP_MJ_DEVICE_CONTROL.
@@ -114,6 +117,7 @@ mod tests {
             ("DISK_COPY_DATA", 0x0007_C064),
             ("STORAGE_MANAGE_DATA_SET_ATTRIBUTES", 0x002D_9404),
             ("STORAGE_MANAGE_BYPASS_IO", 0x002D_08C0),
+            ("STORAGE_GET_LB_PROVISIONING_MAP_RESOURCES", 0x002D_5408),
             ("STORAGE_REINITIALIZE_MEDIA", 0x002D_9640),
             ("STORAGE_PROTOCOL_COMMAND", 0x002D_D3C0),
             ("SCSI_PASS_THROUGH", 0x0004_D004),
@@ -124,6 +128,8 @@ mod tests {
             ("ATA_PASS_THROUGH", 0x0004_D02C),
             ("ATA_PASS_THROUGH_DIRECT", 0x0004_D030),
             ("VOLUME_READ_PLEX", 0x0056_402E),
+            ("VOLUME_LOGICAL_TO_PHYSICAL", 0x0056_0020),
+            ("VOLUME_PHYSICAL_TO_LOGICAL", 0x0056_0024),
         ];
         assert_eq!(known.len(), TABLE.len());
         for (name, code) in known {

@@ -41,8 +41,6 @@ pub struct NamedDevice {
 pub enum FsControl {
     /// FSCTL_LOCK_VOLUME: fails while files are open.
     Lock = 0x0009_0018,
-    /// FSCTL_UNLOCK_VOLUME.
-    Unlock = 0x0009_001C,
     /// FSCTL_DISMOUNT_VOLUME.
     Dismount = 0x0009_0020,
 }

@@ -54,7 +54,7 @@ impl LowerDevice {
         let mut buffer = Vec::new();
         buffer.try_reserve_exact(output.len()).map_err(|_| VckError::NoMemory)?;
         buffer.resize(output.len(), 0_u8);
-        let returned = self.control(passive, code, 0, &mut buffer)?;
+        let returned = self.control(passive, code, &mut buffer)?;
         let returned = returned.min(output.len());
         for (to, from) in output.iter_mut().zip(&buffer) {
             *to = *from;
@@ -62,8 +62,8 @@ impl LowerDevice {
         Ok(returned)
     }
 
-    /// Sends a buffered device control with `input` bytes of `buffer` as input and all of it as room for the output.
-    fn control(self, passive: Passive, code: u32, input: usize, buffer: &mut [u8]) -> VckResult<usize> {
+    /// Sends a buffered device control without input and with `buffer` as room for the output.
+    fn control(self, passive: Passive, code: u32, buffer: &mut [u8]) -> VckResult<usize> {
         // SAFETY: IRQL <= DISPATCH_LEVEL.
         let irp = NonNull::new(unsafe { sys::IoAllocateIrp(self.stack_size(), 0) }).ok_or(VckError::NoMemory)?;
         // SAFETY: fresh, with a next location.
@@ -74,7 +74,6 @@ impl LowerDevice {
         // SAFETY: plain integers; the location is zeroed by IoAllocateIrp.
         let parameters = unsafe { &mut next.Parameters.DeviceIoControl };
         parameters.IoControlCode = code;
-        parameters.InputBufferLength = input as u32;
         parameters.OutputBufferLength = buffer.len() as u32;
         // SAFETY: fresh.
         let fields = unsafe { &mut *irp.as_ptr() };

@@ -5,6 +5,7 @@
 //! out belongs to the reader.
 
 use alloc::boxed::Box;
+use core::marker::PhantomData;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
@@ -15,6 +16,8 @@ use super::memory::KVec;
 /// So many places.
 pub struct Slots<T> {
     places: KVec<AtomicPtr<T>>,
+    /// Pointers say nothing about threads; what they point to does.
+    owned: PhantomData<Box<T>>,
 }
 
 impl<T> Slots<T> {
@@ -25,7 +28,7 @@ impl<T> Slots<T> {
         for _ in 0..count {
             places.try_push(AtomicPtr::new(ptr::null_mut()))?;
         }
-        Ok(Self { places })
+        Ok(Self { places, owned: PhantomData })
     }
 
     /// Takes a value out, if there is one. IRQL <= DISPATCH_LEVEL.
@@ -62,6 +65,8 @@ impl<T> Drop for Slots<T> {
 
 // SAFETY: values are handed from thread to thread, one owner at a time.
 unsafe impl<T: Send> Sync for Slots<T> {}
+// SAFETY: as for a box of each value.
+unsafe impl<T: Send> Send for Slots<T> {}
 
 #[cfg(test)]
 mod tests {

@@ -41,11 +41,6 @@ impl<T> SpinLock<T> {
         unsafe { sys::KeReleaseSpinLock(self.lock.get(), irql) };
         result
     }
-
-    /// The value of a lock that nobody else can reach any more.
-    pub fn into_inner(self) -> T {
-        self.value.into_inner()
-    }
 }
 
 /// How a signalled event returns to not signalled.

@@ -8,6 +8,7 @@ use vck_common::VckResult;
 
 use super::irql::Passive;
 use super::memory::{try_box, unbox_wiped};
+use super::stack::on_wiped_stack;
 use super::{check, sys};
 
 /// A running system thread.
@@ -112,16 +113,21 @@ impl Drop for Thread {
 }
 
 unsafe extern "C" fn start<F: FnOnce(Passive) + Send + 'static>(context: sys::PVOID) {
-    // The routine below does not return: nothing may be left to be dropped after it.
-    {
-        // SAFETY: the box that `spawn` passed to this thread.
-        let body = unbox_wiped(unsafe { Box::from_raw(context.cast::<F>()) });
-        if let Some(passive) = Passive::check() {
-            body(passive);
-        }
-    }
+    // Threads that seal metadata have keys on their stack, and nobody wipes it when it is freed.
+    on_wiped_stack(|| run::<F>(context));
     // SAFETY: on the thread itself, at PASSIVE_LEVEL (bodies restore the IRQL).
     let _ = unsafe { sys::PsTerminateSystemThread(0) };
+}
+
+/// On a frame of its own, below the one that is there when the stack is wiped; and whatever it has is dropped when it returns, because
+/// the routine that ends a thread does not return.
+#[inline(never)]
+fn run<F: FnOnce(Passive) + Send + 'static>(context: sys::PVOID) {
+    // SAFETY: the box that `spawn` passed to this thread.
+    let body = unbox_wiped(unsafe { Box::from_raw(context.cast::<F>()) });
+    if let Some(passive) = Passive::check() {
+        body(passive);
+    }
 }
 
 /// Returns when every DPC that was queued before has run: completion routines of ours that had let their request go may still have been
