@@ -265,7 +265,8 @@ fn encrypt_and_send(device: DeviceRef<'_, FilterDevice>, irp: Irp, entered: Ente
     };
     match bounce.send::<FilterDevice, Written>(device, irp, offset, entered.into_stay()) {
         Ok(pending) => pending,
-        Err((irp, stay)) => {
+        Err((irp, bounce, stay)) => {
+            device.bounce.give_back(bounce);
             let entered = device.role().mode.resume(stay);
             leave(&entered, irp.request());
             drop(entered);

@@ -5,11 +5,14 @@
 //! # Invariants
 //! * A kept buffer holds ciphertext only; one that held plaintext is wiped and freed.
 //! * What is kept is bounded: [`SIZES`] states it, per volume.
+//! * What there is, kept and in flight, is bounded by [`BounceBuffers::LIMIT`], per volume: whoever can write could otherwise take all
+//!   non-paged pool of the machine. Beyond it writes go through the volume's reserve. A buffer that was taken is given back.
 //! * Taking and giving back need no lock: completion routines do it.
 
 use alloc::boxed::Box;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
-use vck_common::VckResult;
+use vck_common::{VckError, VckResult};
 
 use crate::nt::{Bounce, KVec, Slots, processor_count, processor_number, try_box};
 
@@ -28,9 +31,14 @@ struct Shelf {
 /// The bounce buffers of one volume.
 pub struct BounceBuffers {
     shelves: KVec<Shelf>,
+    /// Bytes of all buffers that there are. Touched when one is made or freed, not when a kept one is used.
+    made: AtomicUsize,
 }
 
 impl BounceBuffers {
+    /// The most bytes of buffers that one volume may have. As many writes of a mebibyte as any queue below holds.
+    pub const LIMIT: usize = 64 << 20;
+
     /// Nothing kept yet, with room for all that may be.
     pub fn try_new() -> VckResult<Self> {
         let count = processor_count().min(MAX_SHELVES);
@@ -40,7 +48,7 @@ impl BounceBuffers {
             let kept = [Slots::try_new(small)?, Slots::try_new(middle)?, Slots::try_new(large)?];
             shelves.try_push(Shelf { kept })?;
         }
-        Ok(Self { shelves })
+        Ok(Self { shelves, made: AtomicUsize::new(0) })
     }
 
     /// The index in [`SIZES`] of the size that holds `bytes`.
@@ -56,22 +64,39 @@ impl BounceBuffers {
 
     /// A buffer of at least `bytes`. IRQL <= DISPATCH_LEVEL.
     ///
-    /// Errors: no memory.
+    /// Errors: no memory, or as much in use as may be.
     pub fn take(&self, bytes: usize) -> VckResult<Box<Bounce>> {
-        let Some(class) = Self::class_of(bytes) else { return try_box(Bounce::try_new(bytes)?) };
+        let Some(class) = Self::class_of(bytes) else { return self.make(bytes) };
         let take = |shelf: &Shelf| shelf.kept.get(class).and_then(Slots::take);
         if let Some(bounce) = self.near_first().find_map(take) {
             return Ok(bounce);
         }
         let size = SIZES.get(class).map_or(bytes, |(size, _)| *size);
-        try_box(Bounce::try_new(size)?)
+        self.make(size)
+    }
+
+    /// A new one, if that many bytes may be added.
+    fn make(&self, bytes: usize) -> VckResult<Box<Bounce>> {
+        let sum = |made: usize| made.checked_add(bytes).filter(|sum| *sum <= Self::LIMIT);
+        let counted = self.made.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum);
+        counted.map_err(|_| VckError::NoMemory)?;
+        Bounce::try_new(bytes).and_then(try_box).inspect_err(|_| self.unmake(bytes))
+    }
+
+    fn unmake(&self, bytes: usize) {
+        self.made.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    fn free(&self, bounce: Box<Bounce>) {
+        self.unmake(bounce.size());
+        drop(bounce);
     }
 
     /// Keeps `bounce` for another write, or frees it. IRQL <= DISPATCH_LEVEL.
     pub fn give_back(&self, bounce: Box<Bounce>) {
         let bytes = bounce.size();
         let class = Self::class_of(bytes).filter(|class| SIZES.get(*class).is_some_and(|(size, _)| *size == bytes));
-        let Some(class) = class.filter(|_| bounce.may_be_kept()) else { return drop(bounce) };
+        let Some(class) = class.filter(|_| bounce.may_be_kept()) else { return self.free(bounce) };
         let mut bounce = bounce;
         for kept in self.near_first().filter_map(|shelf| shelf.kept.get(class)) {
             match kept.put(bounce) {
@@ -79,13 +104,14 @@ impl BounceBuffers {
                 Err(back) => bounce = back,
             }
         }
+        self.free(bounce);
     }
 
     /// Frees all that is kept.
     pub fn clear(&self) {
         for kept in self.shelves.iter().flat_map(|shelf| &shelf.kept) {
             while let Some(bounce) = kept.take() {
-                drop(bounce);
+                self.free(bounce);
             }
         }
     }

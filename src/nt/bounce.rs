@@ -67,17 +67,17 @@ impl Bounce {
 
     /// Sends the WRITE `irp` to `offset` below, with the beginning of this buffer for its own, watched by `D`. IRQL <= APC_LEVEL.
     ///
-    /// Errors: the buffer is smaller than the request; nothing was sent, and what was passed comes back.
+    /// Errors: the buffer is smaller than the request; nothing was sent, and all that was passed comes back.
     pub fn send<E: DeviceRole, D: BounceDone<E>>(
         self: Box<Self>,
         device: DeviceRef<'_, E>,
         irp: Irp,
         offset: ByteOffset,
         context: D::Context,
-    ) -> Result<Disposition, (Irp, D::Context)> {
+    ) -> Result<Disposition, (Irp, Box<Self>, D::Context)> {
         let mut bounce = self;
         let length = usize::try_from(irp.request().extent().len.get()).unwrap_or(usize::MAX);
-        let Ok(mdl) = bounce.buffer.describe(length) else { return Err((irp, context)) };
+        let Ok(mdl) = bounce.buffer.describe(length) else { return Err((irp, bounce, context)) };
         // SAFETY: owned.
         let fields = unsafe { &mut *irp.raw().as_ptr() };
         bounce.callers = core::mem::replace(&mut fields.MdlAddress, mdl.as_ptr());

@@ -279,6 +279,9 @@ impl SweepThread<'_> {
             }
             Order::Run(_) if stops.waits => Err(VckError::WrongState("the volume is just being attached")),
             Order::Run(stop @ (Command::Pause | Command::Suspend)) => sweep.command(parts, stop),
+            Order::Run(_) if stops.held && !stops.halted => {
+                Err(VckError::WrongState("a detach of the volume is under way"))
+            }
             Order::Run(_) if stops.any() => Err(VckError::WrongState("the device is being stopped or removed")),
             Order::Run(command) => sweep.command(parts, command),
             Order::Halt | Order::Hold => {

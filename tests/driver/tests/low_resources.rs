@@ -9,9 +9,10 @@ use vck_common::jvck::JvckMetadataOptions;
 use vck_driver_tests::{Bench, Client, Failure, RawIo, RawMdl, Setup, VMK};
 use vck_ntsim::io::{DriverConfig, FilterPosition};
 use vck_ntsim::pnp::VolumeConfig;
-use vck_ntsim::storage::DiskConfig;
+use vck_ntsim::storage::{DiskConfig, DiskOp, Fault, FaultEffect};
 use vck_ntsim::user::{Access, Share};
 use vck_ntsim::{SchedulerKind, World};
+use vck_windrv::io::BounceBuffers;
 
 const DATA: u64 = 1280 << 10;
 const NO_MEMORY: Failure = Failure(NtStatus::INSUFFICIENT_RESOURCES);
@@ -322,6 +323,43 @@ fn reads_and_writes_never_fail_for_lack_of_addresses() {
         drop(client);
         bench.tear_down();
     }
+}
+
+/// More writes than there may be buffers for: the rest is served from the reserve, and all of them succeed.
+#[test]
+fn a_flood_of_writes_does_not_take_all_memory() {
+    const EACH: u64 = 4 << 20;
+    let count = BounceBuffers::LIMIT as u64 / EACH + 5;
+    let bench = Bench::boot(Setup { data_bytes: EACH, force_pending: true, ..Setup::default() });
+    let (client, path) = (bench.client(), bench.path());
+    prepare(&client, &bench).expect("prepares");
+    client.encrypt(&path).expect("starts");
+    assert_eq!(client.wait_until_idle(&path), Ok(0));
+    let handle = bench.admin().open_async(r"\??\D:", Access::READ_WRITE, Share::ALL).expect("opens");
+    handle.lock().expect("alone");
+    // Each write is as long as the volume, and the device takes its time.
+    let slow = Fault::anywhere(DiskOp::Write, FaultEffect::Delay(1_000_000_000)).times(u32::MAX);
+    bench.world.disk(bench.disk).inject(slow);
+    let (before, mut most) = (bench.world.pool_bytes(), 0);
+    let data = pattern(9, EACH as usize);
+    let mut writes = Vec::new();
+    for _ in 0..count {
+        writes.push(handle.submit_write(0, &data).expect("accepted"));
+        most = most.max(bench.world.pool_bytes() - before);
+    }
+    let limit = BounceBuffers::LIMIT;
+    assert!(most <= limit + (1 << 20) && most >= limit, "{most} bytes of pool");
+    for write in writes {
+        let reply = write.wait();
+        assert_eq!((NtStatus(reply.status), reply.information), (NtStatus::SUCCESS, EACH));
+    }
+    bench.world.disk(bench.disk).clear_faults();
+    assert!(handle.read(0, EACH as usize) == Ok(data));
+    assert!(bench.world.pool_bytes() - before <= 1 << 20, "buffers of this size are not kept");
+    drop(handle);
+    bench.world.assert_clean();
+    drop(client);
+    bench.tear_down();
 }
 
 #[test]
