@@ -7,7 +7,7 @@ use vck_common::wire::{
 };
 use zeroize::Zeroizing;
 
-use crate::error::{CtlError, CtlResult, Fault};
+use crate::error::{CtlError, CtlResult, Exit, Fault};
 use crate::transport::Transport;
 
 /// Room for every answer; what existing clients use.
@@ -63,9 +63,6 @@ impl Measured {
     }
 }
 
-/// What the driver's error text of a volume begins with that an error has stopped: it shares its number with a paused one.
-const FAULTED: &str = "faulted";
-
 impl Volume {
     /// Encrypted part in percent; 0 of nothing.
     pub(crate) fn percent(&self) -> f64 {
@@ -74,12 +71,12 @@ impl Volume {
 
     /// Whether an error has stopped the conversion.
     pub(crate) fn is_faulted(&self) -> bool {
-        WireState::from_i32(self.state) == Some(WireState::Paused) && self.error.starts_with(FAULTED)
+        WireState::from_i32(self.state) == Some(WireState::Paused) && self.error.starts_with(ProgressEvent::FAULTED)
     }
 
     /// The name of the state.
     pub(crate) fn state_name(&self) -> &'static str {
-        if self.is_faulted() { FAULTED } else { WireState::from_i32(self.state).map_or("unknown", WireState::name) }
+        if self.is_faulted() { ProgressEvent::FAULTED } else { WireState::from_i32(self.state).map_or("unknown", WireState::name) }
     }
 
     /// State number and name, and for an idle volume where it stands.
@@ -213,10 +210,13 @@ impl Client {
             });
         });
         listed.map_err(|error| misunderstood("list", error))?;
-        // A list tells no errors. A volume that was detached meanwhile has none any more.
+        // A list tells no errors.
         for volume in &mut volumes {
-            if let Ok(progress) = self.progress_of(volume.path.clone()) {
-                volume.error = progress.error;
+            match self.progress_of(volume.path.clone()) {
+                Ok(progress) => volume.error = progress.error,
+                // It was detached meanwhile.
+                Err(error) if error.exit == Exit::NotAttached => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(volumes)

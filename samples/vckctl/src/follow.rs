@@ -112,7 +112,7 @@ pub(crate) fn follow(client: &mut Client, direction: Direction, format: Format) 
             meter.end();
             let text = format!("cannot {} {}: {}", direction.verb(), client.name(), now.error);
             return Err(
-                CtlError::failure(text).advise("see to the device; then start it again: it goes on where it stopped")
+                CtlError::failure(text).advise("see to the cause; then start it again: it goes on where it stopped")
             );
         }
         match WireState::from_i32(now.state) {

@@ -259,12 +259,15 @@ pub struct ProgressEvent<'a> {
     pub total_sectors: u64,
     /// See [`WireState`].
     pub state: i32,
-    /// Why nothing moves (`paused: ...`, `faulted: ...`), or empty.
+    /// Why nothing moves (`paused: ...`, [`ProgressEvent::FAULTED`]` ...`), or empty.
     #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
     pub error: &'a str,
 }
 
 impl ProgressEvent<'_> {
+    /// What the error text begins with when an error has stopped the conversion. The state's number is that of a paused one.
+    pub const FAULTED: &'static str = "faulted";
+
     /// Upper bound of the encoded size with an error text of at most this length in bytes.
     #[must_use]
     pub const fn max_len(error_len: usize) -> usize {
