@@ -11,7 +11,7 @@ use vck_common::{DataSector, Durability, SealedUpdate, VckError, VckResult, Volu
 use super::Parts;
 
 /// Blocks sealed at a time: every so many steps one is not merged with the next.
-const BATCH: usize = 16;
+const BATCH: usize = 32;
 
 /// A pair that the metadata blocks hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -80,6 +80,8 @@ impl Sweep {
             return Err(failure.error);
         }
         self.position = next;
+        self.step_size.flushed_in(self.ledger.last_flush);
+        self.step_size.forget();
         self.run();
         Ok(())
     }
@@ -122,6 +124,7 @@ impl Sweep {
     /// Enters the state of the direction, or idle if there is nothing left to convert.
     fn run(&mut self) {
         self.succeeded();
+        self.step_size.begin();
         self.state = match self.position.direction {
             VolumeState::Encrypt => State::Encrypting,
             VolumeState::Decrypt => State::Decrypting,

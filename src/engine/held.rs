@@ -21,7 +21,7 @@
 use core::mem;
 use core::time::Duration;
 
-use vck_common::{Activity, DataExtent, DataSector, VckResult};
+use vck_common::{Activity, DataExtent, DataSector};
 
 use super::ledger::Failure;
 use super::retry;
@@ -57,42 +57,40 @@ pub(super) struct Held {
     failures: u32,
     /// When the zone was closed.
     since: Duration,
-    /// The next step, closed, read and converted in the spare copies, and when that began.
+    /// The next step, read and converted in the spare copies while its gate was open.
+    ahead: Option<Plan>,
+    /// The same when its zone is closed and nobody had written to it, and when it was closed.
     next: Option<(Plan, Duration)>,
+    /// How long this zone was closed for reasons that a shorter step would not change: requests inside, the next zone.
+    aside: Duration,
+    /// When the converted side was written.
+    written: Duration,
     /// How long to rest after this step, once that is decided.
     rest: Option<Duration>,
 }
 
 impl Held {
-    /// A step whose zone was read and converted.
-    pub(super) const fn new(plan: Plan, since: Duration) -> Self {
-        Self { plan, stage: Stage::Protect, committing: false, failures: 0, since, next: None, rest: None }
+    /// A step whose zone is closed since `since`, after a wait of `aside` for the requests inside.
+    pub(super) const fn new(plan: Plan, since: Duration, aside: Duration) -> Self {
+        let (ahead, next, rest) = (None, None, None);
+        let stage = Stage::Protect;
+        Self { plan, stage, committing: false, failures: 0, since, ahead, next, aside, written: since, rest }
     }
 
     fn at(self, stage: Stage) -> Next {
         Next::Go(Self { stage, committing: self.committing || stage == Stage::Commit, failures: 0, ..self })
     }
 
+    pub(super) const fn plan(&self) -> Plan {
+        self.plan
+    }
+
     /// All that is closed.
-    fn closed(&self) -> DataExtent {
+    pub(super) fn closed(&self) -> DataExtent {
         let Some((next, _)) = self.next else { return self.plan.zone };
         let first = DataSector::new(self.plan.zone.first.get().min(next.zone.first.get()));
         let count = self.plan.zone.count.checked_add(next.zone.count);
         DataExtent::new(first, count.unwrap_or(self.plan.zone.count))
-    }
-}
-
-/// A zone to which all I/O fails, because what is on the disk about it is not certain. The copies are kept.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Fence {
-    plan: Plan,
-    /// The zone of the step, and the zone of the next step if an entry with its digests may be on the disk.
-    pub(super) zone: DataExtent,
-}
-
-impl Fence {
-    pub(super) const fn plan(&self) -> &Plan {
-        &self.plan
     }
 }
 
@@ -116,7 +114,7 @@ impl Sweep {
             let fenced = self.fenced.is_some();
             let done = if fenced { self.record_healed(parts) } else { self.bring_up_to_date(parts) };
             let Err(failure) = done else { return };
-            self.note(self.geometry.offset_sector(), failure);
+            self.note_beside(failure);
             // One attempt more or less: the next success takes the error away.
             self.failed_steps = self.failed_steps.max(1);
         }
@@ -144,17 +142,25 @@ impl Sweep {
         let covered = Some((&plan, &self.copies));
         match held.stage {
             Stage::Protect => {
-                let started = parts.meter.now();
+                // Named by the entry of the last commit, and durable with this one.
+                self.ledger.write_due(parts)?;
                 self.ledger.enter(parts, plan.from(), covered, None)?;
-                self.step_size.committed_in(parts.meter.now().saturating_sub(started));
+                self.step_size.flushed_in(self.ledger.last_flush);
+                self.ledger.due_are_durable(parts);
                 Ok(held.at(Stage::Write))
             }
             Stage::Write => {
+                let rest = *held.rest.get_or_insert_with(|| self.throttle.pause(parts.meter.foreground()));
+                self.rests = !rest.is_zero();
                 // The flush below covers what users wrote to the next zone, if none writes there after this.
                 self.watch_next(parts, &plan);
-                let written = self.copies.write_converted(parts.io, &plan, &self.ledger.damaged);
+                let (started, piece) = (parts.meter.now(), self.piece());
+                let written = self.copies.write_converted(parts.io, &plan, &self.ledger.damaged, piece);
                 written.map_err(ErrorKind::Write.during())?;
+                held.written = parts.meter.now();
+                self.step_size.written_in(plan.zone.count, held.written.saturating_sub(started));
                 self.ledger.write_due(parts)?;
+                self.read_next(parts, held);
                 self.ledger.flush(parts.io)?;
                 self.ledger.due_are_durable(parts);
                 Ok(held.at(Stage::Commit))
@@ -185,20 +191,17 @@ impl Sweep {
     }
 
     fn commit(&mut self, parts: &Parts<'_>, held: &mut Held) -> Result<Step, Failure> {
-        let rest = *held.rest.get_or_insert_with(|| self.throttle.pause(parts.meter.foreground()));
-        self.rests = !rest.is_zero();
-        if held.next.is_none() {
-            held.next = self.close_next(parts, &held.plan);
+        if let Some(next) = held.ahead.take() {
+            let started = parts.meter.now();
+            held.next = self.close_next(parts, next, started.saturating_sub(held.since)).then_some((next, started));
+            held.aside = held.aside.saturating_add(parts.meter.now().saturating_sub(started));
         }
-        if held.next.is_none() {
-            self.watch_next(parts, &held.plan);
-        }
+        let watched = if held.next.is_none() { self.watch_next(parts, &held.plan) } else { None };
         let ends = self.plan_from(held.plan.after).is_none();
         if ends {
             self.ledger.activity = Activity::Idle;
         }
         let covered = held.next.as_ref().map(|(next, _)| (next, &self.spare));
-        let started = parts.meter.now();
         let committed = self.ledger.commit(parts, held.plan.to(), covered);
         if committed.is_err() {
             // The watch that began with this attempt counts on its flush.
@@ -208,33 +211,64 @@ impl Sweep {
             }
         }
         committed?;
-        self.step_size.committed_in(parts.meter.now().saturating_sub(started));
-        Ok(self.committed(parts, held, rest))
+        self.step_size.flushed_in(self.ledger.last_flush);
+        self.watched = watched;
+        Ok(self.committed(parts, held))
     }
 
-    /// Closes, reads and converts the zone after `plan`, so that its protection goes into the entry that commits `plan`.
-    /// Not at any price: what fails here is tried again as a step of its own.
-    fn close_next(&mut self, parts: &Parts<'_>, plan: &Plan) -> Option<(Plan, Duration)> {
+    /// Reads and converts the zone after that of `held`, which is watched, so that its protection can go into the entry that
+    /// commits `held`. Not at any price: what fails here is tried again as a step of its own.
+    fn read_next(&mut self, parts: &Parts<'_>, held: &mut Held) {
+        held.ahead = None;
         let fits = self.ledger.has_journal() && self.step_size.get(false) == self.batch;
         if !self.merging || self.rests || !fits {
-            return None;
+            return;
         }
-        let next = self.plan_from(plan.after).filter(|next| self.ledger.blocks.has(next.to()))?;
-        let since = parts.meter.now();
-        parts.gate.close_and_drain(next.zone).ok()?;
-        let read = self.settle_writes(parts, next.zone).is_ok()
-            && self.spare.read(parts.io, &next, &self.ledger.damaged).is_ok();
-        if read && self.spare.convert(parts.cipher, &next).is_ok() {
-            return Some((next, since));
+        let started = parts.meter.now();
+        let has_room = |next: &Plan| {
+            let closed = started.saturating_sub(held.since);
+            self.step_size.has_room_to_read_next(next.zone.count, closed, false)
+        };
+        let next = self.plan_from(held.plan.after).filter(|next| self.ledger.blocks.has(next.to()));
+        let Some(next) = next.filter(has_room) else { return };
+        if self.read_spare(parts, &next) {
+            held.ahead = Some(next);
         }
-        parts.gate.open(next.zone);
-        None
+        held.aside = held.aside.saturating_add(parts.meter.now().saturating_sub(started));
     }
 
-    fn watch_next(&self, parts: &Parts<'_>, plan: &Plan) {
-        if let Some(next) = self.plan_from(plan.after) {
-            parts.gate.watch(next.zone);
+    fn read_spare(&mut self, parts: &Parts<'_>, next: &Plan) -> bool {
+        let (started, piece) = (parts.meter.now(), self.piece());
+        if self.spare.read(parts.io, next, &self.ledger.damaged, piece).is_err() {
+            return false;
         }
+        self.step_size.read_in(next.zone.count, parts.meter.now().saturating_sub(started));
+        self.spare.convert(parts.cipher, next).is_ok()
+    }
+
+    /// Closes the zone of `next`, which was read ahead. `false`: it is open, because others use it and there is no time to
+    /// wait for them or to read it again, or something failed. `closed`: for how long the zone before it is closed.
+    fn close_next(&mut self, parts: &Parts<'_>, next: Plan, closed: Duration) -> bool {
+        if parts.gate.close_at_once(next.zone).is_err() {
+            return false;
+        }
+        let room = self.step_size.has_room_to_read_next(next.zone.count, closed, true);
+        let settled = (room || parts.gate.is_untouched(next.zone)).then(|| self.settle_writes(parts, next.zone));
+        let usable = match settled {
+            Some(Ok(unchanged)) => unchanged || self.read_spare(parts, &next),
+            Some(Err(_)) | None => false,
+        };
+        if !usable {
+            parts.gate.open(next.zone);
+        }
+        usable
+    }
+
+    /// Has the gate watch the zone after `plan`.
+    fn watch_next(&self, parts: &Parts<'_>, plan: &Plan) -> Option<DataExtent> {
+        let next = self.plan_from(plan.after)?;
+        parts.gate.watch(next.zone);
+        Some(next.zone)
     }
 
     /// What follows a failed attempt: a pause and another one, or the next best thing.
@@ -270,25 +304,21 @@ impl Sweep {
         Next::Return(Step::Idle)
     }
 
-    fn fence(&mut self, parts: &Parts<'_>, held: &Held) {
-        let fence = Fence { plan: held.plan, zone: held.closed() };
-        let status = self.error.map_or(vck_common::NtStatus::IO_DEVICE_ERROR, |error| error.status);
-        parts.gate.fence(fence.zone, status);
-        self.fenced = Some(fence);
-    }
-
     /// The new boundary is durable: only now may the data path use it.
-    fn committed(&mut self, parts: &Parts<'_>, held: &Held, rest: Duration) -> Step {
-        let plan = &held.plan;
+    fn committed(&mut self, parts: &Parts<'_>, held: &Held) -> Step {
+        let (plan, rest) = (&held.plan, held.rest.unwrap_or_default());
         self.position = plan.to();
         parts.gate.publish(plan.after);
         self.held = None;
         parts.gate.open(plan.zone);
-        self.step_size.was_closed(plan.zone.count, parts.meter.now().saturating_sub(held.since));
+        let now = parts.meter.now();
+        let closed = now.saturating_sub(held.since);
+        self.step_size.ended_in(now.saturating_sub(held.written).saturating_sub(held.aside));
+        self.step_size.was_closed(plan.zone.count, closed, held.aside);
         self.succeeded();
         if let Some((next, since)) = held.next {
             mem::swap(&mut self.copies, &mut self.spare);
-            self.held = Some(Held { stage: Stage::Write, ..Held::new(next, since) });
+            self.held = Some(Held { stage: Stage::Write, ..Held::new(next, since, Duration::ZERO) });
             return Step::Worked;
         }
         self.stop_at_end();
@@ -298,27 +328,6 @@ impl Sweep {
             self.give_back();
         }
         if rest.is_zero() { Step::Worked } else { Step::Rest(rest) }
-    }
-
-    /// Restores a fenced zone from memory, makes that and the old boundary durable, and lifts the fence.
-    pub(super) fn lift_fence(&mut self, parts: &Parts<'_>) -> VckResult<()> {
-        let Some(Fence { plan, zone }) = self.fenced else { return Ok(()) };
-        parts.gate.close_and_drain(zone)?;
-        let restored = self.undo(parts, &plan).map_err(|failure| failure.error);
-        if restored.is_ok() {
-            parts.gate.unfence();
-            self.fenced = None;
-        }
-        parts.gate.open(zone);
-        restored
-    }
-
-    fn undo(&mut self, parts: &Parts<'_>, plan: &Plan) -> Result<(), Failure> {
-        self.ledger.enter(parts, plan.from(), Some((plan, &self.copies)), None)?;
-        let restored = self.copies.restore(parts.io, plan, &self.ledger.damaged);
-        restored.map_err(ErrorKind::Restore.during())?;
-        self.ledger.flush(parts.io)?;
-        self.ledger.release(parts, plan.from(), true)
     }
 
     /// Stops as faulted, and says so in the journal if it can be told.

@@ -6,8 +6,8 @@
 //!  commit        entry {B', Z' or none, upcoming}; flush       blocks of B'; flush
 //!  release       entry {B, none}; flush                        blocks of B; flush, if a commit was tried
 //! ```
-//! With a journal the metadata blocks follow: those of a commit are written with the data of the next step, or by
-//! [`Ledger::catch_up`].
+//! With a journal the metadata blocks follow: those of a commit are written before the flush that protects the next step, or
+//! with its data if it is protected already, or by [`Ledger::catch_up`].
 //!
 //! # Ordering rules
 //! * The converted side of a zone is written only while every entry that may be on the disk names the zone.
@@ -16,13 +16,14 @@
 //! * A failed flush proves nothing: both the entries before and after it may be on the disk. Every caller either repeats
 //!   what it did or writes an entry that is true as well.
 use alloc::boxed::Box;
+use core::time::Duration;
 
 use vck_common::journal::Entry;
-use vck_common::{Activity, ConversionJournal, DataExtent, NtStatus, SectorCount, SectorIo, VckError, VckResult};
+use vck_common::{Activity, ConversionJournal, DataExtent, SectorCount, SectorIo, VckError, VckResult};
 
 use super::blocks::{Blocks, Position};
 use super::zone::{Plan, ZoneCopies};
-use super::{DamagedSectors, ErrorKind, Opening, Parts, SweepError};
+use super::{DamagedSectors, ErrorKind, Opening, Parts, Site, SweepError};
 
 /// An error and what was being done.
 #[derive(Clone, Copy, Debug)]
@@ -50,17 +51,32 @@ pub(super) struct Ledger {
     pub(super) activity: Activity,
     /// The error that the entries carry.
     pub(super) error: Option<SweepError>,
+    /// What the flush of the last entry took.
+    pub(super) last_flush: Duration,
     accept_no_flush: bool,
 }
 
 impl Ledger {
     pub(super) fn new(opening: Opening, journal: Option<Box<dyn ConversionJournal>>, accept_no_flush: bool) -> Self {
         let Opening { activity, error, damaged, blocks, .. } = opening;
-        Self { journal, blocks: Blocks::new(blocks), damaged, activity, error, accept_no_flush }
+        Self {
+            journal,
+            blocks: Blocks::new(blocks),
+            damaged,
+            activity,
+            error,
+            last_flush: Duration::ZERO,
+            accept_no_flush,
+        }
     }
 
     pub(super) const fn has_journal(&self) -> bool {
         self.journal.is_some()
+    }
+
+    /// Replicas that the journal has given up.
+    pub(super) fn lost_replicas(&self) -> usize {
+        self.journal.as_ref().map_or(0, |journal| journal.lost_replicas())
     }
 
     /// The longest zone whose digests the journal has room for.
@@ -107,9 +123,52 @@ impl Ledger {
             journal.write(parts.io, &entry, upcoming.and_then(|at| self.blocks.ready(at)))
         };
         write(&mut **journal).map_err(ErrorKind::Record.during())?;
+        let started = parts.meter.now();
+        flush(parts.io, self.accept_no_flush)?;
+        self.last_flush = parts.meter.now().saturating_sub(started);
+        journal.it_is_durable();
+        Ok(())
+    }
+
+    /// Makes an entry durable that names `zone` with the digests that the journal was opened with: nothing was covered since.
+    pub(super) fn enter_as_opened(&mut self, parts: &Parts<'_>, at: Position, zone: DataExtent) -> Result<(), Failure> {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        let entry = Entry {
+            activity: self.activity,
+            direction: at.direction,
+            boundary: at.boundary,
+            zone,
+            error: self.error.map(SweepError::to_journal),
+            damaged: self.damaged.as_slice(),
+        };
+        journal.write(parts.io, &entry, None).map_err(ErrorKind::Record.during())?;
         flush(parts.io, self.accept_no_flush)?;
         journal.it_is_durable();
         Ok(())
+    }
+
+    /// Tries again to bring an interrupted `zone` to one side. What came of it is in the answer, and on the disk.
+    pub(super) fn recover_again(&mut self, site: &Site<'_>, at: Position, zone: DataExtent) -> VckResult<Opening> {
+        let mut opening = Opening {
+            boundary: at.boundary,
+            direction: at.direction,
+            activity: self.activity,
+            error: self.error,
+            damaged: self.damaged.copy()?,
+            unfinished: zone,
+            fenced: false,
+            blocks: None,
+        };
+        if let Some(journal) = &mut self.journal {
+            opening.finish_zone(site, &mut **journal, &|_| ())?;
+        }
+        Ok(opening)
+    }
+
+    /// Goes on from where a recovery has ended.
+    pub(super) fn take_over(&mut self, opening: &Opening) {
+        self.damaged.set_to(&opening.damaged);
+        self.blocks = Blocks::new(opening.blocks);
     }
 
     /// Makes the boundary after a step durable, with the zone of the next step if that is closed already. To be repeated
@@ -199,14 +258,7 @@ impl Ledger {
 
 fn flush(io: &dyn SectorIo, accept_no_flush: bool) -> Result<(), Failure> {
     match io.flush() {
-        Err(error) if accept_no_flush && is_unsupported(&error) => Ok(()),
+        Err(error) if accept_no_flush && error.is_no_flush() => Ok(()),
         result => result.map_err(ErrorKind::Flush.during()),
     }
-}
-
-/// True for the answers of a device that has no flush.
-pub(super) fn is_unsupported(error: &VckError) -> bool {
-    const ANSWERS: [NtStatus; 3] =
-        [NtStatus::NOT_SUPPORTED, NtStatus::INVALID_DEVICE_REQUEST, NtStatus::NOT_IMPLEMENTED];
-    ANSWERS.contains(&error.status())
 }

@@ -6,8 +6,8 @@
 //! ```text
 //!  control path --Command--> mailbox --> sweep thread: loop { command?; step; wait }     one owner, no lock across I/O
 //!                                            | Parts: io, cipher, store, random, gate, meter
-//!  one step:  seal | close, drain, read, convert | protect | write, flush | commit | publish, open
-//!             '- open -' '------------------------ gate closed --------------------------------'
+//!  one step:  seal, read, convert | close, drain | protect | write, flush | commit | publish, open
+//!             '--- gate open -------' '------------------ gate closed -------------------------'
 //! ```
 //! *Protect* and *commit* are entries of the journal; the commit of a step and the protect of the next one are the same
 //! entry, so that a step costs two flushes. `docs/crash-consistency.md` has the whole argument.
@@ -19,7 +19,8 @@
 //! | `ledger` | what is written to the disk about a conversion, and in which order |
 //! | `blocks` | the sealed metadata blocks that follow the journal |
 //! | `zone` | both sides of a zone, in memory |
-//! | `recovery` | what an attach does with an interrupted step |
+//! | `recovery`, `sides` | what an attach does with an interrupted step |
+//! | `fence` | zones to which all I/O fails |
 //! | `pace`, `throttle` | how large a step is, and how long the sweep rests |
 //!
 //! # Invariants
@@ -34,6 +35,7 @@
 mod blocks;
 mod command;
 mod damage;
+mod fence;
 mod held;
 mod ledger;
 mod pace;
@@ -41,6 +43,7 @@ mod policy;
 mod progress;
 mod recovery;
 mod retry;
+mod sides;
 mod sweep;
 mod throttle;
 mod zone;
@@ -53,6 +56,7 @@ use vck_common::{
 
 pub use command::Command;
 pub use damage::DamagedSectors;
+pub use pace::Closures;
 pub use policy::{BadSectors, ConversionPolicy};
 pub use progress::{ErrorKind, Progress, State, SweepError};
 pub use recovery::{Opening, Site, recover};
@@ -88,18 +92,28 @@ pub trait Meter {
 /// The data path's side of a conversion step. `PASSIVE_LEVEL`; called by the sweep thread alone.
 pub trait ZoneGate {
     /// Remembers whether a write is under way in `zone`, and notices the writes to it from now on. There is one watched
-    /// zone at a time.
+    /// zone at a time. An empty zone: none.
     fn watch(&self, zone: DataExtent);
 
     /// Whether `zone`, which is closed, is the watched one, and no write was under way in it then or came since. What a
-    /// flush covered that began after the watch is then all that the zone holds. `false` is always a safe answer.
+    /// flush covered that began after the watch is then all that the zone holds, and what was read after the watch is what
+    /// it holds. `false` is always a safe answer.
     fn is_untouched(&self, zone: DataExtent) -> bool;
 
     /// Keeps new requests out of `zone` and waits until those in it are done.
     ///
     /// # Errors
-    /// Whatever ended the wait early; the zone is then open.
+    /// Whatever ended the wait early; the zone is then open. `VckError::Cancelled`: there is an order for the sweep, and
+    /// nothing is wrong.
     fn close_and_drain(&self, zone: DataExtent) -> VckResult<()>;
+
+    /// The same for those who have no time to wait, because another zone is closed.
+    ///
+    /// # Errors
+    /// Requests are in the zone; it is open.
+    fn close_at_once(&self, zone: DataExtent) -> VckResult<()> {
+        self.close_and_drain(zone)
+    }
 
     /// Publishes the boundary. The sectors between the old and the new one are closed.
     fn publish(&self, boundary: DataSector);

@@ -2,6 +2,7 @@
 use core::fmt;
 
 use vck_common::journal::{FAILED_STEPS, JournalError};
+use vck_common::wire::ProgressEvent;
 use vck_common::{DataSector, Lba, NtStatus, SectorCount};
 
 /// The state of the sweep.
@@ -126,6 +127,12 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Whether a conversion is under way.
+    #[must_use]
+    pub const fn is_running(&self) -> bool {
+        matches!(self.state, State::Encrypting | State::Decrypting)
+    }
+
     /// Writes the error text of responses: nothing while all is well, otherwise why the sweep does not move.
     ///
     /// # Errors
@@ -133,7 +140,7 @@ impl Progress {
     pub fn error_text(&self, out: &mut impl fmt::Write) -> fmt::Result {
         let cause = match self.state {
             State::Paused => "paused: by request",
-            State::Faulted => "faulted",
+            State::Faulted => ProgressEvent::FAULTED,
             State::Idle | State::Encrypting | State::Decrypting => "retrying",
         };
         match (self.state, self.error) {

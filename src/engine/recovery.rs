@@ -17,6 +17,8 @@
 //! * A volume whose blocks another implementation advanced is taken as the blocks say; with a zone under way the journal
 //!   refuses it.
 //! * If the wanted side cannot be written, the other one is: then every sector of the zone is as before the step.
+//! * If that cannot be written either, or more sectors are damaged than an entry can list, the entry stays as it is and the
+//!   zone is fenced: all else lives on, and a START tries again.
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -25,17 +27,14 @@ use zeroize::Zeroize;
 
 use vck_common::journal::{Damage, Entry, Found};
 use vck_common::{
-    Activity, ConversionJournal, DataExtent, DataSector, Durability, EncryptedOffsetStore, Geometry, Lba, RandomSource,
-    SealedUpdate, SectorCount, SectorIo, VckError, VckResult, VolumeCipher, VolumeState,
+    Activity, ConversionJournal, DataExtent, DataSector, Durability, EncryptedOffsetStore, Geometry, NtStatus,
+    RandomSource, SealedUpdate, SectorIo, VckError, VckResult, VolumeCipher, VolumeState,
 };
 
 use super::blocks::Position;
-use super::ledger::is_unsupported;
 use super::retry::{HELD_TRIES, STEP_TRIES, step_pause};
-use super::{DamagedSectors, ErrorKind, SweepError};
-
-/// Bytes looked at together.
-const CHUNK: u64 = 256 << 10;
+use super::sides::{Bench, Side};
+use super::{BadSectors, DamagedSectors, ErrorKind, SweepError};
 
 /// The volume that is opened. `io` addresses all of it, below the filter.
 #[derive(Clone, Copy)]
@@ -50,6 +49,8 @@ pub struct Site<'a> {
     pub random: &'a dyn RandomSource,
     /// Sizes and positions.
     pub geometry: &'a Geometry,
+    /// What to do about unreadable sectors.
+    pub bad_sectors: BadSectors,
 }
 
 /// Where a conversion stands.
@@ -67,6 +68,8 @@ pub struct Opening {
     pub damaged: DamagedSectors,
     /// A zone whose step was interrupted: [`Opening::finish`] before the volume is used.
     pub unfinished: DataExtent,
+    /// The unfinished zone can be brought to neither side now. All I/O to it must fail, with the status of the error.
+    pub fenced: bool,
     /// What the metadata blocks say in every replica; `None` if they are not all alike.
     pub(super) blocks: Option<Position>,
 }
@@ -97,6 +100,7 @@ impl Opening {
             error: None,
             damaged: DamagedSectors::new()?,
             unfinished: DataExtent::default(),
+            fenced: false,
             blocks: (!site.store.needs_rewrite()).then_some(said),
         };
         let found = match journal.as_mut() {
@@ -134,11 +138,10 @@ impl Opening {
     }
 
     /// Makes sure that the entry which was found is in every replica, and finishes an interrupted step. Before any request is
-    /// let through. `PASSIVE_LEVEL`; allocates.
+    /// let through. If the device takes neither side, the zone is left as it is: [`Opening::fenced`]. `PASSIVE_LEVEL`; allocates.
     ///
     /// # Errors
-    /// The device's, if it takes neither side; more damaged sectors than an entry can hold. The disk is then such that
-    /// another attempt can be made.
+    /// The device's, if nothing can be made durable; [`VckError::NoMemory`]. Another attempt can be made.
     pub fn finish(&mut self, site: &Site<'_>, journal: &mut Option<Box<dyn ConversionJournal>>) -> VckResult<()> {
         self.finish_patiently(site, journal, &|_| ())
     }
@@ -154,36 +157,102 @@ impl Opening {
         pause: &dyn Fn(Duration),
     ) -> VckResult<()> {
         let Some(journal) = journal.as_mut() else { return Ok(()) };
-        tried(|| {
+        patiently(pause, || {
             journal.restate(site.io)?;
             flush(site.io)
         })?;
         self.drop_written(site, &**journal)?;
-        if self.unfinished.is_empty() {
-            return Ok(());
+        if self.unfinished.is_empty() { Ok(()) } else { self.finish_zone(site, &mut **journal, pause) }
+    }
+
+    /// Finishes the interrupted step, or undoes it, or leaves it for later.
+    pub(super) fn finish_zone(
+        &mut self,
+        site: &Site<'_>,
+        journal: &mut dyn ConversionJournal,
+        pause: &dyn Fn(Duration),
+    ) -> VckResult<()> {
+        let before = Self { damaged: self.damaged.copy()?, ..*self };
+        let done = self.bring_to_a_side(site, journal, pause).and_then(|()| self.conclude(site, journal, pause));
+        match done {
+            Err(failure) if may_pass(&failure) => {
+                *self = before;
+                self.fence(site, failure);
+                Ok(())
+            }
+            done => done,
         }
+    }
+
+    /// Leaves the zone as it is: any of its sectors may be of either side, and the entry that tells them apart stays.
+    fn fence(&mut self, site: &Site<'_>, failure: VckError) {
+        self.fenced = true;
+        self.activity = Activity::Faulted;
+        let (kind, status) = match failure {
+            TOO_MANY => (ErrorKind::Read, NtStatus::DEVICE_DATA_ERROR),
+            failure => (ErrorKind::Write, failure.status()),
+        };
+        self.fault(site, kind, self.unfinished.first, failure, status);
+    }
+
+    /// Remembers why a conversion that ran stands still.
+    fn fault(&mut self, site: &Site<'_>, kind: ErrorKind, at: DataSector, failure: VckError, status: NtStatus) {
+        let lba = match failure {
+            VckError::Device { lba: Some(named), .. } => named,
+            _ => site.geometry.data_to_lba(at).unwrap_or(site.geometry.offset_sector()),
+        };
+        self.error = Some(SweepError { kind, lba, status, count: HELD_TRIES });
+        if self.activity == Activity::Running {
+            self.activity = Activity::Faulted;
+        }
+    }
+
+    fn bring_to_a_side(
+        &mut self,
+        site: &Site<'_>,
+        journal: &mut dyn ConversionJournal,
+        pause: &dyn Fn(Duration),
+    ) -> VckResult<()> {
         let mut bench = Bench::new(site)?;
         let zone = self.unfinished;
         let after = self.after(zone)?;
+        let known = self.damaged.as_slice().len();
         let wanted = Side::after(self.direction);
-        if let Err(failure) = bench.bring(site, &mut **journal, &mut self.damaged, zone, wanted, pause) {
+        if bench.is_mounted_start(site, journal, zone)? {
+            // It is plaintext, and stays it: no entry could protect its conversion from here.
+            if wanted == Side::Plain {
+                self.boundary = after;
+                self.stop_at_end(site);
+            }
+            return flush(site.io);
+        }
+        if let Err(failure) = bench.bring(site, journal, &mut self.damaged, zone, wanted, pause) {
             // The side before the step is as good, and the failing sector may be on it still.
-            bench.bring(site, &mut **journal, &mut self.damaged, zone, wanted.other(), pause).map_err(|_| failure)?;
-            let lba = site.geometry.data_to_lba(zone.first).unwrap_or(Lba::ZERO);
-            let (kind, status) = (ErrorKind::Write, failure.status());
-            self.error = Some(SweepError { kind, lba, status, count: HELD_TRIES });
+            bench.bring(site, journal, &mut self.damaged, zone, wanted.other(), pause).map_err(|_| failure)?;
             self.activity = Activity::Faulted;
+            self.fault(site, ErrorKind::Write, zone.first, failure, failure.status());
         } else {
             self.boundary = after;
-            let ended = match self.direction {
-                VolumeState::Encrypt => after.get() >= site.geometry.data_sectors().get(),
-                VolumeState::Decrypt => after == DataSector::ZERO,
-            };
-            if ended && self.activity == Activity::Running {
-                self.activity = Activity::Idle;
-            }
+            self.stop_at_end(site);
         }
-        self.conclude(site, &mut **journal)
+        if let Some((sector, failure)) = bench.unreadable.filter(|(sector, _)| self.damaged.contains(*sector))
+            && self.damaged.as_slice().len() > known
+            && site.bad_sectors == BadSectors::Stop
+        {
+            // Listed all the same: the rest of the zone must not wait for it.
+            self.fault(site, ErrorKind::Read, sector, failure, failure.status());
+        }
+        Ok(())
+    }
+
+    fn stop_at_end(&mut self, site: &Site<'_>) {
+        let ended = match self.direction {
+            VolumeState::Encrypt => self.boundary.get() >= site.geometry.data_sectors().get(),
+            VolumeState::Decrypt => self.boundary == DataSector::ZERO,
+        };
+        if ended && self.activity == Activity::Running {
+            self.activity = Activity::Idle;
+        }
     }
 
     /// Torn sectors that a user has written since are whole, although the entry that leaves them out is missing.
@@ -215,7 +284,12 @@ impl Opening {
     }
 
     /// The zone is on one side and flushed: says so.
-    fn conclude(&mut self, site: &Site<'_>, journal: &mut dyn ConversionJournal) -> VckResult<()> {
+    fn conclude(
+        &mut self,
+        site: &Site<'_>,
+        journal: &mut dyn ConversionJournal,
+        pause: &dyn Fn(Duration),
+    ) -> VckResult<()> {
         let position = self.position();
         let mut update = SealedUpdate::new();
         site.store.seal(position.boundary, position.direction, site.random, &mut update)?;
@@ -228,7 +302,7 @@ impl Opening {
             error: self.error.map(SweepError::to_journal),
             damaged,
         };
-        tried(|| {
+        patiently(pause, || {
             journal.write(site.io, &entry, Some(&update))?;
             flush(site.io)
         })?;
@@ -249,235 +323,29 @@ impl Opening {
     }
 }
 
-/// A side of the boundary.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Cipher,
-    Plain,
-}
-
-impl Side {
-    const fn after(direction: VolumeState) -> Self {
-        match direction {
-            VolumeState::Encrypt => Self::Cipher,
-            VolumeState::Decrypt => Self::Plain,
-        }
-    }
-
-    const fn other(self) -> Self {
-        match self {
-            Self::Cipher => Self::Plain,
-            Self::Plain => Self::Cipher,
-        }
-    }
-}
-
-/// A chunk of the zone as it is on the disk, and encrypted or decrypted. Wiped on drop: it holds user data.
-struct Bench {
-    found: Vec<u8>,
-    other: Vec<u8>,
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        self.found.zeroize();
-        self.other.zeroize();
-    }
-}
-
-impl Bench {
-    fn new(site: &Site<'_>) -> VckResult<Self> {
-        let size = site.geometry.sector_size().usize();
-        let bytes = usize::try_from(CHUNK).map_err(|_| VckError::NoMemory)?.max(size);
-        let buffer = || {
-            let mut buffer = Vec::new();
-            buffer.try_reserve_exact(bytes).map_err(|_| VckError::NoMemory)?;
-            buffer.resize(bytes, 0);
-            Ok::<_, VckError>(buffer)
-        };
-        Ok(Self { found: buffer()?, other: buffer()? })
-    }
-
-    /// Brings every sector of `zone` whose side is known to the side `wanted`, and flushes.
-    ///
-    /// A pass that failed, or met a sector that cannot be read, is made again from the start: a flush that failed proves
-    /// nothing about the writes before it, and a device that comes back reads what it did not read. What is still
-    /// unreadable in the last pass is listed.
-    fn bring(
-        &mut self,
-        site: &Site<'_>,
-        journal: &mut dyn ConversionJournal,
-        damaged: &mut DamagedSectors,
-        zone: DataExtent,
-        wanted: Side,
-        pause: &dyn Fn(Duration),
-    ) -> VckResult<()> {
-        let listed = damaged.copy()?;
-        let mut pass = 1;
-        loop {
-            damaged.set_to(&listed);
-            let result = self.one_pass(site, journal, damaged, &listed, zone, wanted);
-            let unreadable = |list: &DamagedSectors| {
-                list.as_slice().iter().filter(|damaged| damaged.damage == Damage::Unreadable).count()
-            };
-            let clean = result.is_ok() && unreadable(damaged) == unreadable(&listed);
-            if clean || pass >= STEP_TRIES {
-                if result.is_err() {
-                    damaged.set_to(&listed);
-                }
-                return result;
-            }
-            pause(step_pause(pass));
-            pass = pass.saturating_add(1);
-        }
-    }
-
-    fn one_pass(
-        &mut self,
-        site: &Site<'_>,
-        journal: &mut dyn ConversionJournal,
-        damaged: &mut DamagedSectors,
-        listed: &DamagedSectors,
-        zone: DataExtent,
-        wanted: Side,
-    ) -> VckResult<()> {
-        let step = site.geometry.sector_size().sectors_of_buffer(self.found.len())?;
-        let mut rest = zone;
-        while !rest.is_empty() {
-            let end = rest.first.checked_add(step).unwrap_or(rest.first);
-            let (chunk, behind) = rest.split_at(end);
-            self.bring_chunk(site, journal, damaged, listed, chunk, wanted)?;
-            rest = behind;
-        }
-        flush(site.io)
-    }
-
-    fn bring_chunk(
-        &mut self,
-        site: &Site<'_>,
-        journal: &mut dyn ConversionJournal,
-        damaged: &mut DamagedSectors,
-        listed: &DamagedSectors,
-        chunk: DataExtent,
-        wanted: Side,
-    ) -> VckResult<()> {
-        let size = site.geometry.sector_size();
-        self.read(site, damaged, listed, chunk)?;
-        let sectors = chunk.first.get()..chunk.first.get().saturating_add(chunk.count.get());
-        let pairs = self.found.chunks_exact_mut(size.usize()).zip(self.other.chunks_exact_mut(size.usize()));
-        // The run of sectors to be written that ends before the sector looked at.
-        let mut run = DataExtent::new(chunk.first, SectorCount::ZERO);
-        let mut runs = Vec::new();
-        for ((found, other), sector) in pairs.zip(sectors) {
-            let sector = DataSector::new(sector);
-            let turn = match side_of(site, journal, sector, found, other) {
-                // The step left it alone, or it could not be read just now.
-                _ if damaged.contains(sector) => false,
-                Some(side) => side != wanted,
-                None if damaged.add(sector, Damage::Torn) => {
-                    journal.note_torn(sector, found);
-                    false
-                }
-                None => return Err(TOO_MANY),
-            };
-            if turn && wanted == Side::Plain {
-                other.copy_from_slice(found);
-                site.cipher.decrypt_sector(other, size, sector);
-            }
-            if turn && run.end() == Some(sector) {
-                run.count = run.count.checked_add(SectorCount::new(1)).unwrap_or(run.count);
-            } else if turn {
-                push(&mut runs, run)?;
-                run = DataExtent::new(sector, SectorCount::new(1));
-            }
-        }
-        push(&mut runs, run)?;
-        runs.iter().try_for_each(|run| self.write(site, chunk, *run))
-    }
-
-    /// Reads a chunk; sectors that cannot be read are listed.
-    fn read(
-        &mut self,
-        site: &Site<'_>,
-        damaged: &mut DamagedSectors,
-        listed: &DamagedSectors,
-        chunk: DataExtent,
-    ) -> VckResult<()> {
-        let (lba, range) = place(site, chunk, chunk)?;
-        let whole = self.found.get_mut(range).ok_or(OUTSIDE)?;
-        if tried(|| site.io.read_sectors(lba, whole)).is_ok() {
-            return Ok(());
-        }
-        let sectors = chunk.first.get()..chunk.first.get().saturating_add(chunk.count.get());
-        for sector in sectors {
-            let sector = DataSector::new(sector);
-            if listed.contains(sector) {
-                continue;
-            }
-            let (lba, range) = place(site, chunk, DataExtent::new(sector, SectorCount::new(1)))?;
-            let bytes = self.found.get_mut(range).ok_or(OUTSIDE)?;
-            if tried(|| site.io.read_sectors(lba, bytes)).is_err() && !damaged.add(sector, Damage::Unreadable) {
-                return Err(TOO_MANY);
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes the other side of `run`; puts back what was there if that fails, since the attempt may have torn a sector.
-    fn write(&self, site: &Site<'_>, chunk: DataExtent, run: DataExtent) -> VckResult<()> {
-        let (lba, range) = place(site, chunk, run)?;
-        let write = |buffer: &[u8]| {
-            let bytes = buffer.get(range.clone()).ok_or(OUTSIDE)?;
-            tried(|| site.io.write_sectors(lba, bytes, Durability::AtNextFlush))
-        };
-        write(&self.other).inspect_err(|_| {
-            let _attempt = write(&self.found);
-        })
-    }
-}
-
-/// The side that `found` is on; `other` is then its encryption, unless it is ciphertext itself.
-fn side_of(
-    site: &Site<'_>,
-    journal: &dyn ConversionJournal,
-    sector: DataSector,
-    found: &[u8],
-    other: &mut [u8],
-) -> Option<Side> {
-    if journal.matches(sector, found) {
-        return Some(Side::Cipher);
-    }
-    site.cipher.encrypt_copy(found, other, site.geometry.sector_size(), sector);
-    journal.matches(sector, other).then_some(Side::Plain)
-}
-
-fn push(runs: &mut Vec<DataExtent>, run: DataExtent) -> VckResult<()> {
-    if !run.is_empty() {
-        runs.try_reserve(1).map_err(|_| VckError::NoMemory)?;
-        runs.push(run);
-    }
-    Ok(())
-}
-
-/// Where `run`, a part of `chunk`, lies on the device and in the buffers.
-fn place(site: &Site<'_>, chunk: DataExtent, run: DataExtent) -> VckResult<(Lba, core::ops::Range<usize>)> {
-    let size = site.geometry.sector_size();
-    let bytes = |count| size.bytes_of(count).and_then(|bytes| usize::try_from(bytes.get()).ok());
-    let start = run.first.checked_distance_from(chunk.first).and_then(bytes).ok_or(OUTSIDE)?;
-    let end = bytes(run.count).and_then(|len| start.checked_add(len)).ok_or(OUTSIDE)?;
-    Ok((site.geometry.data_to_lba(run.first).ok_or(OUTSIDE)?, start..end))
-}
-
 /// A device that has no flush was accepted when the conversion began.
-fn flush(io: &dyn SectorIo) -> VckResult<()> {
+pub(super) fn flush(io: &dyn SectorIo) -> VckResult<()> {
     match io.flush() {
-        Err(error) if is_unsupported(&error) => Ok(()),
+        Err(error) if error.is_no_flush() => Ok(()),
         result => result,
     }
 }
 
+/// Tries as often as a step is tried, with pauses: a device that was away for a moment is no reason to refuse a volume.
+fn patiently(pause: &dyn Fn(Duration), mut attempt: impl FnMut() -> VckResult<()>) -> VckResult<()> {
+    let mut failures = 0;
+    loop {
+        let result = attempt();
+        failures = u32::saturating_add(failures, 1);
+        if result.is_ok() || failures >= STEP_TRIES {
+            return result;
+        }
+        pause(step_pause(failures));
+    }
+}
+
 /// Tries a few times at once: nobody waits meanwhile, and a passing error is no reason to refuse a volume.
-fn tried(mut attempt: impl FnMut() -> VckResult<()>) -> VckResult<()> {
+pub(super) fn tried(mut attempt: impl FnMut() -> VckResult<()>) -> VckResult<()> {
     let mut result = attempt();
     for _ in 1..HELD_TRIES {
         if result.is_ok() {
@@ -488,6 +356,11 @@ fn tried(mut attempt: impl FnMut() -> VckResult<()>) -> VckResult<()> {
     result
 }
 
-const OUTSIDE: VckError = VckError::BadBlock("the conversion record's zone lies outside the data region");
-const TOO_MANY: VckError =
+/// Whether another attempt at the zone may succeed where this one did not.
+fn may_pass(failure: &VckError) -> bool {
+    matches!(failure, VckError::Device { .. } | VckError::Io(_)) || *failure == TOO_MANY
+}
+
+pub(super) const OUTSIDE: VckError = VckError::BadBlock("the conversion record's zone lies outside the data region");
+pub(super) const TOO_MANY: VckError =
     VckError::Conflict("more sectors are damaged than the conversion record can hold: restore them from a backup");

@@ -18,14 +18,19 @@ use vck_common::{
 };
 
 use super::blocks::Position;
-use super::held::{Fence, Held};
+use super::fence::Fence;
+use super::held::Held;
 use super::ledger::{Failure, Ledger};
-use super::pace::StepSize;
+use super::pace::{Closures, StepSize};
 use super::zone::{Cut, Plan, ZoneCopies};
-use super::{BadSectors, ConversionPolicy, ErrorKind, Opening, Parts, Progress, State, SweepError, Throttle, retry};
+use super::{
+    BadSectors, ConversionPolicy, ErrorKind, Opening, Pace, Parts, Progress, State, SweepError, Throttle, retry,
+};
 
 /// The longest zone, in bytes.
 const MAX_STEP: u64 = 16 << 20;
+/// What is transferred at a time while others use the volume, in bytes: their requests wait behind one piece at most.
+const YIELDING_PIECE: ByteLen = ByteLen::new(64 << 10);
 
 /// What a call of [`Sweep::step`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +58,8 @@ pub struct Sweep {
     pub(super) rests: bool,
     /// Whether the next zone may be closed before this one is open.
     pub(super) merging: bool,
+    /// The next zone, if the gate watches it since before the last flush: what it then held is durable.
+    pub(super) watched: Option<DataExtent>,
     pub(super) position: Position,
     pub(super) state: State,
     pub(super) copies: ZoneCopies,
@@ -60,7 +67,7 @@ pub struct Sweep {
     pub(super) spare: ZoneCopies,
     pub(super) ledger: Ledger,
     pub(super) held: Option<Held>,
-    /// The zone whose sectors may be of either side; its original is in `copies`.
+    /// The zone whose sectors may be of either side.
     pub(super) fenced: Option<Fence>,
     /// A damaged sector was written since the last entry.
     healed: bool,
@@ -76,7 +83,7 @@ impl Sweep {
     /// convert until a command says so.
     ///
     /// # Errors
-    /// [`VckError::InvalidData`] for a boundary outside the data region, or while a zone is unfinished.
+    /// [`VckError::InvalidData`] for a boundary outside the data region, or while a zone is unfinished and not fenced.
     pub fn new(
         geometry: Geometry,
         opening: Opening,
@@ -84,7 +91,7 @@ impl Sweep {
         policy: ConversionPolicy,
     ) -> VckResult<Self> {
         let position = Position { boundary: opening.boundary, direction: opening.direction };
-        if position.boundary.get() > geometry.data_sectors().get() || !opening.unfinished.is_empty() {
+        if position.boundary.get() > geometry.data_sectors().get() || opening.fenced == opening.unfinished.is_empty() {
             return Err(VckError::InvalidData("the boundary lies outside the data region, or a step is unfinished"));
         }
         let state = match opening.activity {
@@ -93,6 +100,8 @@ impl Sweep {
             Activity::Idle | Activity::Running => State::Idle,
         };
         let error = opening.error;
+        // Only the gate knows the fence so far.
+        let fenced = opening.fenced.then(|| Fence::on_disk(opening.unfinished));
         let ledger = Ledger::new(opening, journal, policy.accept_no_flush);
         let size = geometry.sector_size();
         let sectors = |bytes: ByteLen| size.sectors_in(bytes.min(ByteLen::new(MAX_STEP)));
@@ -105,15 +114,17 @@ impl Sweep {
             step_size: StepSize::new(smallest.min(largest), largest),
             batch: smallest.min(largest),
             throttle: Throttle::new(policy.pace),
-            rests: false,
+            // Until it is known that nobody else is there.
+            rests: policy.pace != Pace::Full,
             merging: true,
+            watched: None,
             position,
             state,
             copies: ZoneCopies::new(size),
             spare: ZoneCopies::new(size),
             ledger,
             held: None,
-            fenced: None,
+            fenced,
             healed: false,
             failed_steps: 0,
             failed_attempts: 0,
@@ -132,16 +143,28 @@ impl Sweep {
         }
     }
 
-    /// The zone to which all I/O fails, because what is on the disk about it is not certain. START tries to restore it.
-    #[must_use]
-    pub fn fenced(&self) -> Option<DataExtent> {
-        self.fenced.map(|fence| fence.zone)
-    }
-
     /// Sectors whose reads fail until a write covers them, as of the last step.
     #[must_use]
     pub fn damaged(&self) -> &[DamagedSector] {
         self.ledger.damaged.as_slice()
+    }
+
+    /// How long zones were closed since the last START or RESUME.
+    #[must_use]
+    pub const fn closures(&self) -> Closures {
+        self.step_size.closures()
+    }
+
+    /// Whether the metadata blocks, which readers without the journal know alone, say something else than the boundary.
+    #[must_use]
+    pub fn blocks_lag(&self) -> bool {
+        self.ledger.lags(self.position)
+    }
+
+    /// Replicas of the journal that are given up.
+    #[must_use]
+    pub fn lost_replicas(&self) -> usize {
+        self.ledger.lost_replicas()
     }
 
     /// True while a zone is closed between two calls. Any command ends that.
@@ -165,6 +188,8 @@ impl Sweep {
         let Some(plan) = self.next_plan() else { return Step::Idle };
         match room.and_then(|()| self.begin(parts, plan)) {
             Ok(held) => self.go_on(parts, held),
+            // Somebody has an order for the sweep: nothing failed.
+            Err(Failure { kind: ErrorKind::Drain, error: VckError::Cancelled }) => Step::Worked,
             Err(failure) => {
                 self.note(plan.lba, failure);
                 self.step_failed(parts, &plan)
@@ -172,32 +197,89 @@ impl Sweep {
         }
     }
 
-    /// Seals with the gate open, then closes it on the zone, reads and converts. On failure the gate is open.
+    /// Seals and reads with the gate open, then closes it on the zone. On failure the gate is open.
     fn begin(&mut self, parts: &Parts<'_>, plan: Plan) -> Result<Held, Failure> {
-        let plans = Plans { geometry: self.geometry, direction: self.position.direction, cut: self.cut() };
-        self.ledger.prepare(parts, self.position, plans.positions(self.position.boundary))?;
-        let since = parts.meter.now();
-        parts.gate.close_and_drain(plan.zone).map_err(ErrorKind::Drain.during())?;
-        self.take_in(parts, &plan).inspect_err(|_| parts.gate.open(plan.zone))?;
-        Ok(Held::new(plan, since))
+        let mut plan = plan;
+        self.prepare(parts)?;
+        let ahead = self.read_ahead(parts, &plan)?;
+        let mut held = Self::close(parts, plan)?;
+        if ahead && !parts.gate.is_untouched(plan.zone) && !self.step_size.has_room_to_read(plan.zone.count) {
+            // It was written to meanwhile. To do all of it again would keep a zone of this size closed for too long.
+            parts.gate.open(plan.zone);
+            self.batch = self.step_size.smallest();
+            plan = self.next_plan().unwrap_or(plan);
+            self.prepare(parts)?;
+            held = Self::close(parts, plan)?;
+        }
+        self.take_in(parts, &plan, ahead).inspect_err(|_| parts.gate.open(plan.zone))?;
+        Ok(held)
     }
 
-    /// Reads the closed zone and computes its other side.
-    fn take_in(&mut self, parts: &Parts<'_>, plan: &Plan) -> Result<(), Failure> {
-        self.settle_writes(parts, plan.zone)?;
-        let read = self.copies.read(parts.io, plan, &self.ledger.damaged);
-        read.and_then(|()| self.copies.convert(parts.cipher, plan)).map_err(ErrorKind::Read.during())
+    fn close(parts: &Parts<'_>, plan: Plan) -> Result<Held, Failure> {
+        let since = parts.meter.now();
+        parts.gate.close_and_drain(plan.zone).map_err(ErrorKind::Drain.during())?;
+        Ok(Held::new(plan, since, parts.meter.now().saturating_sub(since)))
+    }
+
+    fn prepare(&mut self, parts: &Parts<'_>) -> Result<(), Failure> {
+        let plans = Plans { geometry: self.geometry, direction: self.position.direction, cut: self.cut() };
+        self.ledger.prepare(parts, self.position, plans.positions(self.position.boundary))
+    }
+
+    /// Reads the zone and computes its other side while its gate is open. That counts if nobody wrote to it between the watch
+    /// and the closing. Whether it was read: not if there is time for it while the gate is closed, and it is not watched.
+    fn read_ahead(&mut self, parts: &Parts<'_>, plan: &Plan) -> Result<bool, Failure> {
+        let watched = self.watched.take() == Some(plan.zone);
+        if !self.ledger.has_journal() || (!watched && self.step_size.has_room_to_read(plan.zone.count)) {
+            return Ok(false);
+        }
+        if !watched {
+            parts.gate.watch(plan.zone);
+            // The watch counts on this flush.
+            self.ledger.flush(parts.io).inspect_err(|_| parts.gate.watch(DataExtent::default()))?;
+        }
+        self.read(parts, plan)?;
+        Ok(true)
+    }
+
+    /// Makes the closed zone and its other side the content of the copies. `ahead`: they are, unless something came between.
+    fn take_in(&mut self, parts: &Parts<'_>, plan: &Plan, ahead: bool) -> Result<(), Failure> {
+        let unchanged = self.settle_writes(parts, plan.zone)?;
+        if ahead && unchanged { Ok(()) } else { self.read(parts, plan) }
+    }
+
+    fn read(&mut self, parts: &Parts<'_>, plan: &Plan) -> Result<(), Failure> {
+        let (started, piece) = (parts.meter.now(), self.piece());
+        let read = self.copies.read(parts.io, plan, &self.ledger.damaged, piece);
+        read.map_err(ErrorKind::Read.during())?;
+        self.step_size.read_in(plan.zone.count, parts.meter.now().saturating_sub(started));
+        self.copies.convert(parts.cipher, plan).map_err(ErrorKind::Read.during())
+    }
+
+    /// What is transferred at a time.
+    pub(super) fn piece(&self) -> SectorCount {
+        if self.rests {
+            return at_least_one(self.geometry.sector_size().sectors_in(YIELDING_PIECE));
+        }
+        SectorCount::new(u64::MAX)
     }
 
     /// Makes durable what users wrote, as far as the next entry depends on it: the content of `zone`, which is closed, and
     /// damaged sectors that are whole again. An entry could otherwise survive without what it speaks of.
-    pub(super) fn settle_writes(&mut self, parts: &Parts<'_>, zone: DataExtent) -> Result<(), Failure> {
+    ///
+    /// Whether what was read since the zone is watched still is what a step works with: nobody wrote to the zone, and no sector
+    /// left the list of damaged ones, which are left out when a zone is read. Without a journal nothing is watched.
+    pub(super) fn settle_writes(&mut self, parts: &Parts<'_>, zone: DataExtent) -> Result<bool, Failure> {
         let healed = self.ledger.drop_healed(parts)?;
         self.healed |= healed;
-        if healed || !self.ledger.has_journal() || parts.gate.is_untouched(zone) {
-            return Ok(());
+        if !self.ledger.has_journal() {
+            return Ok(false);
         }
-        self.ledger.flush(parts.io)
+        let untouched = parts.gate.is_untouched(zone);
+        if !untouched && !healed {
+            self.ledger.flush(parts.io)?;
+        }
+        Ok(untouched && !healed)
     }
 
     /// Takes memory for steps of the present size, or of a smaller one.
@@ -243,13 +325,14 @@ impl Sweep {
         let done = self.bring_up_to_date(parts);
         self.give_back();
         let Err(failure) = done else {
-            if self.failed_steps > 0 {
+            if self.failed_steps > 0 && self.state != State::Faulted {
                 // The error that shows was one of these attempts.
                 self.succeeded();
             }
+            self.failed_steps = 0;
             return Step::Idle;
         };
-        self.note(self.geometry.offset_sector(), failure);
+        self.note_beside(failure);
         self.failed_steps = self.failed_steps.saturating_add(1);
         if self.failed_steps < retry::STEP_TRIES {
             return Step::RetryAfter(retry::step_pause(self.failed_steps));
@@ -284,13 +367,6 @@ impl Sweep {
         Ok(())
     }
 
-    /// Makes an entry durable while no step is under way.
-    pub(super) fn enter_standing(&mut self, parts: &Parts<'_>) -> Result<(), Failure> {
-        // The fenced zone may be of either side, or an older entry with its digests may be on the disk.
-        let covered = self.fenced.as_ref().map(|fence| (fence.plan(), &self.copies));
-        self.ledger.enter(parts, self.position, covered, None)
-    }
-
     /// Leaves a running state when there is nothing left to convert.
     pub(super) fn stop_at_end(&mut self) {
         if self.next_plan().is_none() {
@@ -317,6 +393,14 @@ impl Sweep {
         self.error = Some(SweepError { kind, lba, status, count: self.failed_attempts });
     }
 
+    /// Records a failure to bring the disk up to date while nothing converts, unless the error that stopped the conversion
+    /// is there to be seen.
+    pub(super) fn note_beside(&mut self, failure: Failure) {
+        if self.state != State::Faulted || self.error.is_none() {
+            self.note(self.geometry.offset_sector(), failure);
+        }
+    }
+
     /// Counts a step that failed and left everything as it was before: again later, or not any more.
     pub(super) fn step_failed(&mut self, parts: &Parts<'_>, plan: &Plan) -> Step {
         self.failed_steps = self.failed_steps.saturating_add(1);
@@ -328,10 +412,15 @@ impl Sweep {
         {
             let lba = self.geometry.data_to_lba(sector).unwrap_or(plan.lba);
             self.note(lba, Failure { kind: ErrorKind::Read, error });
-            if self.policy.bad_sectors == BadSectors::Skip && self.skip(parts, sector) {
+            if self.policy.bad_sectors == BadSectors::Skip {
                 // One more failure, and the next unreadable sector is looked for.
                 self.failed_steps = retry::STEP_TRIES.saturating_sub(1);
-                return Step::RetryAfter(retry::held_pause(1));
+                match self.skip(parts, sector) {
+                    Ok(true) => return Step::RetryAfter(retry::held_pause(1)),
+                    Ok(false) => {}
+                    // Requests keep the sector, or an order came.
+                    Err(_) => return Step::RetryAfter(retry::step_pause(1)),
+                }
             }
         }
         self.fault(parts);
@@ -339,22 +428,23 @@ impl Sweep {
     }
 
     /// Lists a sector as unreadable, unless it can be read after all. `false` if the list is full.
-    fn skip(&mut self, parts: &Parts<'_>, sector: DataSector) -> bool {
+    ///
+    /// # Errors
+    /// The sector could not be closed.
+    fn skip(&mut self, parts: &Parts<'_>, sector: DataSector) -> VckResult<bool> {
         let extent = DataExtent::new(sector, SectorCount::new(1));
-        if parts.gate.close_and_drain(extent).is_err() {
-            return false;
-        }
+        parts.gate.close_and_drain(extent)?;
         // A user may have written it since.
         if self.copies.can_read(parts.io, &self.geometry, sector) {
             parts.gate.open(extent);
-            return true;
+            return Ok(true);
         }
         let listed = self.ledger.damaged.add(sector, Damage::Unreadable);
         if listed {
             parts.gate.shield(sector);
         }
         parts.gate.open(extent);
-        listed
+        Ok(listed)
     }
 }
 

@@ -113,8 +113,14 @@ impl ZoneCopies {
         (self.original, self.converted, self.len) = (Vec::new(), Vec::new(), 0);
     }
 
-    /// Reads the zone of `plan` around its unreadable sectors, which are zeros in memory.
-    pub(super) fn read(&mut self, io: &dyn SectorIo, plan: &Plan, damaged: &DamagedSectors) -> VckResult<()> {
+    /// Reads the zone of `plan` around its unreadable sectors, which are zeros in memory, `piece` sectors at a time.
+    pub(super) fn read(
+        &mut self,
+        io: &dyn SectorIo,
+        plan: &Plan,
+        damaged: &DamagedSectors,
+        piece: SectorCount,
+    ) -> VckResult<()> {
         self.len = len_of(self.size, plan.zone.count)?;
         let (size, len) = (self.size, self.len);
         let original = front_mut(&mut self.original, len)?;
@@ -122,7 +128,8 @@ impl ZoneCopies {
             // Where something is left out, nothing of an earlier zone stays.
             original.fill(0);
         }
-        damaged.readable_runs(plan.zone).try_for_each(|run| {
+        let mut runs = damaged.readable_runs(plan.zone).flat_map(|run| pieces(run, piece));
+        runs.try_for_each(|run| {
             let (lba, range) = place(size, plan, run)?;
             io.read_sectors(lba, original.get_mut(range).ok_or(TOO_LONG)?)
         })
@@ -153,17 +160,30 @@ impl ZoneCopies {
 
     /// Writes what was read back.
     pub(super) fn restore(&self, io: &dyn SectorIo, plan: &Plan, damaged: &DamagedSectors) -> VckResult<()> {
-        self.write(io, plan, damaged, &self.original)
+        self.write(io, plan, (damaged, plan.zone.count), &self.original)
     }
 
-    /// Writes the other side.
-    pub(super) fn write_converted(&self, io: &dyn SectorIo, plan: &Plan, damaged: &DamagedSectors) -> VckResult<()> {
-        self.write(io, plan, damaged, &self.converted)
+    /// Writes the other side, `piece` sectors at a time.
+    pub(super) fn write_converted(
+        &self,
+        io: &dyn SectorIo,
+        plan: &Plan,
+        damaged: &DamagedSectors,
+        piece: SectorCount,
+    ) -> VckResult<()> {
+        self.write(io, plan, (damaged, piece), &self.converted)
     }
 
-    fn write(&self, io: &dyn SectorIo, plan: &Plan, damaged: &DamagedSectors, side: &[u8]) -> VckResult<()> {
+    fn write(
+        &self,
+        io: &dyn SectorIo,
+        plan: &Plan,
+        (damaged, piece): (&DamagedSectors, SectorCount),
+        side: &[u8],
+    ) -> VckResult<()> {
         let side = front(side, self.len)?;
-        damaged.readable_runs(plan.zone).try_for_each(|run| {
+        let mut runs = damaged.readable_runs(plan.zone).flat_map(|run| pieces(run, piece));
+        runs.try_for_each(|run| {
             let (lba, range) = place(self.size, plan, run)?;
             io.write_sectors(lba, side.get(range).ok_or(TOO_LONG)?, Durability::AtNextFlush)
         })
@@ -207,6 +227,18 @@ impl ZoneCopies {
         let bytes = self.original.get_mut(range).ok_or(TOO_LONG);
         bytes.and_then(|bytes| io.read_sectors(lba, bytes)).err()
     }
+}
+
+/// Cuts `run` into pieces of at most `piece` sectors.
+fn pieces(run: DataExtent, piece: SectorCount) -> impl Iterator<Item = DataExtent> {
+    let mut rest = run;
+    core::iter::from_fn(move || {
+        // A piece that would end behind all sectors is the rest.
+        let end = rest.first.checked_add(piece).or(rest.end())?;
+        let (now, later) = rest.split_at(end);
+        rest = later;
+        (!now.is_empty()).then_some(now)
+    })
 }
 
 /// Where `run`, a part of the plan's zone, lies on the device and in the buffers.

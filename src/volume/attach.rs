@@ -38,8 +38,8 @@ const PROVIDER_TRANSFER: usize = 64 * 1024;
 /// How often a volume that is in use is tried to be locked, and the pause between two tries.
 const LOCK_TRIES: usize = 4;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
-/// Transfer size of the sweep: one step.
-const SWEEP_TRANSFER: usize = 1024 * 1024;
+/// Transfer size of the sweep while nobody else uses the volume.
+const SWEEP_TRANSFER: usize = 2 * 1024 * 1024;
 
 /// A PREPARE request.
 pub struct Prepare<'a> {
@@ -149,10 +149,15 @@ impl Core {
             survey.io.commit_staged(passive)?;
             AttachOutcome::Provisional
         } else {
-            let keyed = self.key(survey, name, request.vmk)?;
+            let mut keyed = self.key(survey, name, request.vmk)?;
             check_same_layout(keyed.geometry(), &geometry)?;
             if !keyed.is_all_plain() {
                 return Err(NOT_FRESH);
+            }
+            if existing == ExistingMetadata::Identical {
+                // The block is there already, and a record may be: that is restated before it is acted on, as always.
+                survey.io.commit_staged(passive)?;
+                keyed.recover(survey)?;
             }
             let built = Built::new(passive, survey, name, request.source, keyed.fresh(true))?;
             survey.io.commit_staged(passive)?;
@@ -185,7 +190,7 @@ impl Core {
                     return Err(VckError::BadBlock("the boundary lies outside the data region"));
                 }
                 let mut journal = offset_store.journal()?;
-                let site = survey.site(&*cipher, &*offset_store, &geometry);
+                let site = survey.site(&*cipher, &*offset_store, &geometry, &policy);
                 let opening = Opening::examine(&site, &mut journal)?;
                 let parts =
                     KeyedParts { cipher, store: offset_store, geometry, journal, opening, policy, fresh: false };
@@ -209,7 +214,9 @@ fn check_same_layout(found: &Geometry, expected: &Geometry) -> VckResult<()> {
 fn bind(passive: Passive, survey: &Surveyed<'_>, name: &str, source: Source, keyed: Keyed<'_>) -> VckResult<()> {
     let geometry = *keyed.geometry();
     let mut keyed = keyed;
-    let unchanged = keyed.is_all_plain() && geometry.offset_sector() == Lba::ZERO;
+    // Nobody but the attached volume knows which sectors are damaged, so a write to one would not be seen to heal it.
+    let whole = keyed.parts.opening.damaged.as_slice().is_empty();
+    let unchanged = keyed.is_all_plain() && whole && geometry.offset_sector() == Lba::ZERO;
     if !unchanged {
         // The handle keeps the lock until the volume is in place: nothing can mount on what it was.
         let _locked = survey.dismounted(passive)?;
@@ -261,13 +268,20 @@ impl Keyed<'_> {
 
     /// Settles what the journal says, and finishes an interrupted step; what is mounted sees no sector of it.
     fn recover(&mut self, survey: &Surveyed<'_>) -> VckResult<()> {
-        let KeyedParts { cipher, store, geometry, journal, opening, .. } = &mut self.parts;
+        let KeyedParts { cipher, store, geometry, journal, opening, policy, .. } = &mut self.parts;
         let unfinished = opening.unfinished;
         let passive = survey.passive;
-        let site = survey.site(&**cipher, &**store, geometry);
+        let site = survey.site(&**cipher, &**store, geometry, policy);
         opening.finish_patiently(&site, journal, &|pause| sleep(passive, pause))?;
-        if !unfinished.is_empty() {
-            log::warn!("a conversion was interrupted; the step at {} was finished", unfinished.first);
+        if opening.fenced {
+            log::error!(
+                "a conversion was interrupted, and {} sectors at {} can be brought to neither side: all I/O to them fails \
+                 until a START succeeds",
+                unfinished.count,
+                unfinished.first
+            );
+        } else if !unfinished.is_empty() {
+            log::warn!("a conversion was interrupted; the step at {} was finished or undone", unfinished.first);
         }
         for damaged in opening.damaged.as_slice() {
             log::error!(
@@ -392,8 +406,10 @@ impl Surveyed<'_> {
         cipher: &'b dyn VolumeCipher,
         store: &'b dyn EncryptedOffsetStore,
         geometry: &'b Geometry,
+        policy: &ConversionPolicy,
     ) -> Site<'b> {
-        Site { io: &self.io, cipher, store, random: &KernelRandom, geometry }
+        let bad_sectors = policy.bad_sectors;
+        Site { io: &self.io, cipher, store, random: &KernelRandom, geometry, bad_sectors }
     }
 
     /// A handle under whose lock the file system has been dismounted: nothing mounts until it is closed.

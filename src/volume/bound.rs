@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 
-use vck_common::{DataExtent, DataSector, EncryptedOffsetStore, Geometry, VckError, VckResult, VolumeCipher};
+use vck_common::{DataExtent, DataSector, EncryptedOffsetStore, Geometry, NtStatus, VckError, VckResult, VolumeCipher};
 
 use super::load::Load;
 use super::sweeper::Sweeper;
@@ -69,6 +69,9 @@ impl CipherSide {
         let gate = RangeGate::new(geometry.sector_size(), progress.boundary)?;
         if !sweep.damaged().iter().all(|damaged| gate.shield(damaged.sector)) {
             return Err(VckError::BadBlock("more sectors are damaged than the gate can shield"));
+        }
+        if let Some(zone) = sweep.fenced() {
+            gate.fence(zone, progress.error.map_or(NtStatus::IO_DEVICE_ERROR, |error| error.status));
         }
         Ok(Self {
             cipher,

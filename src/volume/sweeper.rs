@@ -14,16 +14,18 @@ use vck_common::{DataExtent, DataSector, NtStatus, VckError, VckResult};
 use super::bound::{CipherSide, Volume};
 use super::device::{FilterDevice, Starved};
 use super::load::Seen;
-use crate::engine::{Command, Foreground, Meter, Parts, Progress, Step, Sweep, ZoneGate};
+use crate::engine::{Closures, Command, Foreground, Meter, Parts, Progress, State, Step, Sweep, ZoneGate};
 use crate::io::VolumeIo;
 use crate::nt::{
     CriticalRegion, Event, EventKind, Held, KernelRandom, LowerDevice, MappingWindow, Mutex, Passive, Priority, Shared,
     SpinLock, Thread, Transfer, Waited, nanoseconds,
 };
 
-/// How long at a time the sweep waits for the requests inside a zone, and how often before it opens the zone again.
-const DRAIN_SLICE: Duration = Duration::from_millis(100);
-const DRAIN_SLICES: u32 = 20;
+/// How long the sweep waits for the requests inside a zone before it opens the zone again: at most, if there is an order for
+/// it, and if another zone is closed.
+const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+const DRAIN_LIMIT_ORDERED: Duration = Duration::from_millis(100);
+const DRAIN_LIMIT_BESIDE: Duration = Duration::from_millis(1);
 
 /// What the sweep thread may be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +148,8 @@ impl Sweeper {
         let (sweep_volume, reserve_volume) = (volume.clone(), volume.clone());
         let thread = Thread::spawn(passive, Priority::Normal, move |passive| {
             if let Some(side) = &sweep_volume.cipher_side {
-                SweepThread { side, filter: &sweep_filter, io: &io }.run(passive, sweep);
+                let (filter, name) = (&sweep_filter, sweep_volume.name.as_str());
+                SweepThread { side, filter, io: &io, name, reported: Cell::new(None) }.run(passive, sweep);
             }
         })?;
         self.threads.with(|threads| threads.sweep = Some(thread));
@@ -229,6 +232,19 @@ struct SweepThread<'a> {
     side: &'a CipherSide,
     filter: &'a Held<FilterDevice>,
     io: &'a VolumeIo,
+    /// The volume's.
+    name: &'a str,
+    /// What the log says.
+    reported: Cell<Option<Reported>>,
+}
+
+/// What is worth a line in the log when it changes.
+#[derive(Clone, Copy)]
+struct Reported {
+    progress: Progress,
+    fenced: bool,
+    damaged: usize,
+    lost: usize,
 }
 
 impl SweepThread<'_> {
@@ -243,11 +259,15 @@ impl SweepThread<'_> {
             gate: &gate,
             meter: &load,
         };
+        self.publish(&sweep);
         let mut stops = Stops { waits: true, halted: false, held: false };
         loop {
             if let Some(order) = self.side.sweeper.order.with(Option::take) {
                 let result = Self::obey(order, &mut sweep, &parts, &mut stops);
                 self.publish(&sweep);
+                if order == Order::End && !stops.waits {
+                    self.report_lag(&sweep);
+                }
                 self.side.sweeper.result.with(|slot| *slot = Some(result));
                 self.side.sweeper.answered.set();
                 if order == Order::End {
@@ -303,7 +323,50 @@ impl SweepThread<'_> {
     fn publish(&self, sweep: &Sweep) {
         let snapshot = sweep.snapshot();
         self.side.sweeper.progress.with(|progress| *progress = snapshot);
-        self.side.sweeper.only_copy.store(sweep.fenced().is_some(), Ordering::Release);
+        self.side.sweeper.only_copy.store(sweep.holds_only_copy(), Ordering::Release);
+        if !sweep.holds_zone() {
+            self.report(sweep, snapshot);
+        }
+    }
+
+    /// Logs what changed. No zone is closed.
+    fn report(&self, sweep: &Sweep, progress: Progress) {
+        let now = Reported {
+            progress,
+            fenced: sweep.fenced().is_some(),
+            damaged: sweep.damaged().len(),
+            lost: sweep.lost_replicas(),
+        };
+        let Some(before) = self.reported.replace(Some(now)) else { return };
+        let Progress { state, boundary, total, error } = progress;
+        let name = self.name;
+        if state != before.progress.state {
+            match error.filter(|_| state == State::Faulted) {
+                Some(error) => log::error!("{name}: the conversion stopped at {boundary} of {total}: {error}"),
+                None => log::info!("{name}: {state:?} at {boundary} of {total}"),
+            }
+        }
+        if before.progress.is_running() && !progress.is_running() {
+            let Closures { zones, longest, flush } = sweep.closures();
+            let (longest, flush) = (longest.as_micros(), flush.as_micros());
+            log::info!("{name}: {zones} zones were closed for at most {longest} us each; a flush took {flush} us");
+        }
+        if now.fenced && !before.fenced {
+            log::error!("{name}: a part of the volume is fenced until a START mends it");
+        }
+        if now.damaged > before.damaged {
+            log::error!("{name}: {} sectors are damaged; reads of them fail until they are written", now.damaged);
+        }
+        if now.lost > before.lost {
+            log::error!("{name}: {} replicas take no conversion record and are given up", now.lost);
+        }
+    }
+
+    /// Logs if readers that know no journal see an old boundary after a stop.
+    fn report_lag(&self, sweep: &Sweep) {
+        if sweep.blocks_lag() {
+            log::warn!("{}: the metadata blocks could not be brought up to date; the conversion record is", self.name);
+        }
     }
 }
 
@@ -343,6 +406,26 @@ impl<'a> Gate<'a> {
         Self { side, filter, passive, regions: RefCell::new([None, None]), watched: Cell::new(None) }
     }
 
+    /// Closes the zone and waits for the requests inside: at most for `limit`, or for `ordered` if there is an order for the
+    /// sweep. By the clock: requests that come and find the zone closed may wake the sweep at any rate.
+    fn close_within(&self, zone: DataExtent, limit: Duration, ordered: Duration) -> VckResult<()> {
+        self.side.gate.close(zone)?;
+        self.change_regions(true);
+        let begun = nanoseconds();
+        while !self.side.gate.is_drained(zone) {
+            let waited = Duration::from_nanos(nanoseconds().saturating_sub(begun));
+            let order = self.side.sweeper.order.with(|order| order.is_some());
+            let most = if order { ordered } else { limit };
+            if waited >= most {
+                self.open(zone);
+                return Err(if order { VckError::Cancelled } else { VckError::Busy });
+            }
+            let slice = most.saturating_sub(waited).min(DRAIN_LIMIT_ORDERED);
+            let _: Waited = self.side.drained.wait_for(self.passive, slice);
+        }
+        Ok(())
+    }
+
     /// Enters a region, or leaves one.
     fn change_regions(&self, enter: bool) {
         if let Ok(mut regions) = self.regions.try_borrow_mut()
@@ -364,22 +447,12 @@ impl ZoneGate for Gate<'_> {
     }
 
     fn close_and_drain(&self, zone: DataExtent) -> VckResult<()> {
-        self.side.gate.close(zone)?;
-        self.change_regions(true);
-        let mut slices = 0_u32;
-        while !self.side.gate.is_drained(zone) {
-            if self.side.drained.wait_for(self.passive, DRAIN_SLICE) == Waited::Signalled {
-                continue;
-            }
-            slices = slices.saturating_add(1);
-            // A device may keep a request for minutes, and everybody else who wants the zone would wait with us.
-            let ordered = self.side.sweeper.order.with(|order| order.is_some());
-            if ordered || slices >= DRAIN_SLICES {
-                self.open(zone);
-                return Err(VckError::Busy);
-            }
-        }
-        Ok(())
+        // A device may keep a request for minutes, and everybody else who wants the zone would wait with us.
+        self.close_within(zone, DRAIN_LIMIT, DRAIN_LIMIT_ORDERED)
+    }
+
+    fn close_at_once(&self, zone: DataExtent) -> VckResult<()> {
+        self.close_within(zone, DRAIN_LIMIT_BESIDE, DRAIN_LIMIT_BESIDE)
     }
 
     fn publish(&self, boundary: DataSector) {

@@ -9,8 +9,8 @@ use vck_common::{
     VckResult, VolumeCipher, VolumeState, XtsVolumeCipher,
 };
 
-use super::world::World;
-use crate::engine::{Command, ConversionPolicy, Opening, Pace, Parts, Site, State, Step, Sweep, recover};
+use super::world::{Interloper, World};
+use crate::engine::{BadSectors, Command, ConversionPolicy, Opening, Pace, Parts, Site, State, Step, Sweep, recover};
 
 const VMK: [u8; 32] = [0x5A; 32];
 
@@ -66,8 +66,24 @@ impl Rig {
         Self::with(size, data, policy(size, batch), true)
     }
 
+    /// With a journal, and with all metadata at the end.
+    pub(super) fn footed(size: SectorSize, data: u64, batch: u64) -> Self {
+        let options = JvckMetadataOptions { use_header: 0, use_footer: 2, ..JvckMetadataOptions::default() };
+        Self::placed(size, data, policy(size, batch), true, options)
+    }
+
     pub(super) fn with(size: SectorSize, data: u64, policy: ConversionPolicy, journaled: bool) -> Self {
         let options = JvckMetadataOptions { use_header: 1, use_footer: 1, ..JvckMetadataOptions::default() };
+        Self::placed(size, data, policy, journaled, options)
+    }
+
+    fn placed(
+        size: SectorSize,
+        data: u64,
+        policy: ConversionPolicy,
+        journaled: bool,
+        options: JvckMetadataOptions,
+    ) -> Self {
         let replica = u64::from(options.metadata_size) / size.u64();
         let len = usize::try_from(data + 2 * replica).unwrap() * size.usize();
         let world = World::new(size, vec![0; len]);
@@ -95,13 +111,22 @@ impl Rig {
         let geometry = *store.geometry();
         let cipher = XtsVolumeCipher::new(&KEYS[0], &KEYS[1]).unwrap();
         let mut journal = if journaled { store.journal()? } else { None };
-        let site = Site { io: world, cipher: &cipher, store: &store, random: &**world, geometry: &geometry };
+        let bad_sectors = policy.bad_sectors;
+        let site =
+            Site { io: world, cipher: &cipher, store: &store, random: &**world, geometry: &geometry, bad_sectors };
         let opening = recover(&site, &mut journal)?;
         world.begin(opening.boundary, opening.damaged.as_slice().iter().map(|damaged| damaged.sector).collect());
         let activity = opening.activity;
         let sweep = Sweep::new(geometry, opening, journal, policy)?;
+        world.begin_fenced(sweep.fenced());
         let world = Arc::clone(world);
         Ok(Self { world, geometry, cipher, store, sweep, plaintext, policy, journaled, activity })
+    }
+
+    /// The same volume with another policy from the next attach on.
+    pub(super) fn with_bad_sectors(mut self, bad_sectors: BadSectors) -> Self {
+        self.policy.bad_sectors = bad_sectors;
+        self
     }
 
     /// A machine that starts with `image` on its disk, attaches the volume and believes that it should hold what this one
@@ -122,7 +147,9 @@ impl Rig {
         let store = JvckMetadataStore::open(Arc::clone(&world), &VMK).unwrap();
         let mut journal: Option<std::boxed::Box<dyn ConversionJournal>> =
             if self.journaled { store.journal().unwrap() } else { None };
-        let site = Site { io: &world, cipher: &self.cipher, store: &store, random: &*world, geometry: &self.geometry };
+        let (random, bad_sectors) = (&*world, self.policy.bad_sectors);
+        let site =
+            Site { io: &world, cipher: &self.cipher, store: &store, random, geometry: &self.geometry, bad_sectors };
         Opening::examine(&site, &mut journal).unwrap()
     }
 
@@ -233,18 +260,47 @@ impl Rig {
 
     /// A user overwrites a sector, if the gate lets it in.
     pub(super) fn user_write(&mut self, sector: DataSector, value: u8) {
-        if !self.world.is_open(sector) {
-            return;
+        if self.world.is_open(sector) {
+            self.user_put(sector, &vec![value; self.geometry.sector_size().usize()]);
         }
+    }
+
+    /// The volume should hold this.
+    pub(super) fn believe(&mut self, sector: DataSector, plaintext: &[u8]) {
+        let start = usize::try_from(sector.get()).unwrap() * plaintext.len();
+        self.plaintext[start..start + plaintext.len()].copy_from_slice(plaintext);
+    }
+
+    /// A user's write to a sector that is open.
+    pub(super) fn user_put(&mut self, sector: DataSector, plaintext: &[u8]) {
+        self.believe(sector, plaintext);
         let size = self.geometry.sector_size();
-        let start = usize::try_from(sector.get()).unwrap() * size.usize();
-        let model = &mut self.plaintext[start..start + size.usize()];
-        model.fill(value);
-        let mut bytes = model.to_vec();
+        let mut bytes = plaintext.to_vec();
         if sector < self.world.published() {
             self.cipher.encrypt_area(&mut bytes, size, sector);
         }
         self.world.user_writes(sector, self.geometry.data_to_lba(sector).unwrap(), &bytes);
+    }
+
+    /// A user will overwrite `sector` when the device was read so many times, if the gate lets it in then.
+    pub(super) fn expect_interloper(&self, reads: u32, sector: DataSector, value: u8) {
+        let size = self.geometry.sector_size();
+        let plain = vec![value; size.usize()];
+        let mut cipher = plain.clone();
+        self.cipher.encrypt_area(&mut cipher, size, sector);
+        let lba = self.geometry.data_to_lba(sector).unwrap();
+        self.world.expect_interloper(Interloper { reads, sector, lba, sides: [plain, cipher] });
+    }
+
+    /// Believes what the interloper wrote, if that is done. Whether it is.
+    pub(super) fn believe_interloper(&mut self, sector: DataSector, value: u8) -> bool {
+        let done = !self.world.expects_interloper();
+        if done {
+            let size = self.geometry.sector_size().usize();
+            let start = usize::try_from(sector.get()).unwrap() * size;
+            self.plaintext[start..start + size].fill(value);
+        }
+        done
     }
 
     /// The data region as it is on the device.

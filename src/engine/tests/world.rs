@@ -50,8 +50,19 @@ pub(super) enum Fault {
     },
     /// Writes that touch the sector.
     WriteOf(Lba),
+    /// Writes that touch one of them.
+    WriteOfEither(Lba, Lba),
     /// Every flush, with this status.
     Flushes(NtStatus),
+}
+
+/// A user who writes to a sector, once, when the device was read so many times.
+pub(super) struct Interloper {
+    pub(super) reads: u32,
+    pub(super) sector: DataSector,
+    pub(super) lba: Lba,
+    /// What is written above the boundary and below it.
+    pub(super) sides: [Vec<u8>; 2],
 }
 
 struct Inner {
@@ -73,6 +84,7 @@ struct Inner {
     watched: Option<(DataExtent, bool)>,
     now_is: Duration,
     foreground: Foreground,
+    interloper: Option<Interloper>,
     drawn: u8,
 }
 
@@ -102,6 +114,7 @@ impl World {
             watched: None,
             now_is: Duration::ZERO,
             foreground: Foreground::default(),
+            interloper: None,
             drawn: 0,
         };
         Arc::new(Self { size, total, inner: Mutex::new(inner) })
@@ -133,6 +146,32 @@ impl World {
     /// What the sweep is told about other users from now on.
     pub(super) fn set_foreground(&self, foreground: Foreground) {
         self.inner().foreground = foreground;
+    }
+
+    pub(super) fn expect_interloper(&self, interloper: Interloper) {
+        self.inner().interloper = Some(interloper);
+    }
+
+    /// Whether the interloper has not written yet.
+    pub(super) fn expects_interloper(&self) -> bool {
+        self.inner().interloper.is_some()
+    }
+
+    /// The interloper's turn, if enough was read and the gate is open.
+    fn interlope(&self) {
+        let mut inner = self.inner();
+        let Some(interloper) = &mut inner.interloper else { return };
+        interloper.reads = interloper.reads.saturating_sub(1);
+        let (reads, sector) = (interloper.reads, interloper.sector);
+        drop(inner);
+        if reads > 0 || !self.is_open(sector) {
+            return;
+        }
+        let boundary = self.published();
+        let interloper = self.inner().interloper.take();
+        if let Some(Interloper { sector, lba, sides, .. }) = interloper {
+            self.user_writes(sector, lba, &sides[usize::from(sector < boundary)]);
+        }
     }
 
     /// Collects what power cuts leave from now on.
@@ -180,6 +219,11 @@ impl World {
     pub(super) fn begin(&self, boundary: DataSector, shields: Vec<DataSector>) {
         let mut inner = self.inner();
         (inner.published, inner.shields, inner.log) = (boundary, shields, Vec::new());
+    }
+
+    /// The zone that an attach could bring to neither side.
+    pub(super) fn begin_fenced(&self, zone: Option<DataExtent>) {
+        self.inner().fence = zone;
     }
 
     /// A user's write to one sector, which the gate has let in.
@@ -264,6 +308,8 @@ impl SectorIo for World {
         }
         inner.call(|fault| matches!(fault, Fault::ReadOf(at) if touches(at, lba, count)).then_some(FAULT), None)?;
         buf.copy_from_slice(&inner.now[range]);
+        drop(inner);
+        self.interlope();
         Ok(())
     }
 
@@ -272,7 +318,14 @@ impl SectorIo for World {
         assert_eq!(durability, Durability::AtNextFlush);
         let mut inner = self.inner();
         inner.log.push(Event::Write(lba, count));
-        let fails = |fault| matches!(fault, Fault::WriteOf(at) if touches(at, lba, count)).then_some(FAULT);
+        let fails = |fault| {
+            let hit = match fault {
+                Fault::WriteOf(at) => touches(at, lba, count),
+                Fault::WriteOfEither(one, other) => touches(one, lba, count) || touches(other, lba, count),
+                _ => false,
+            };
+            hit.then_some(FAULT)
+        };
         let result = inner.call(fails, None);
         let stored = if result.is_ok() { buf } else { &buf[..buf.len() / 2 / self.size.usize() * self.size.usize()] };
         let range = self.bytes(lba, stored.len());

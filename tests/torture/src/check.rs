@@ -19,12 +19,13 @@ impl World {
     /// The first thing that is wrong.
     pub fn compare(&mut self, just_booted: bool) -> Result<u64, String> {
         let (published, mut fenced) = (self.published, 0);
-        let broken = self.disk.fault().bad_sector();
+        let fault = self.disk.fault();
         for sector in 0..self.geometry.data_sectors().get() {
-            let is_bad = broken == Some(self.geometry.offset_sector().get() + sector);
+            let lba = self.geometry.offset_sector().get() + sector;
+            let is_bad = fault.bad_sectors().any(|bad| bad == lba);
             if self.is_fenced(sector) {
                 // One bad sector may keep its whole zone from being of one side.
-                if self.disk.fault().is_lasting() {
+                if fault.may_stop() {
                     fenced += 1;
                     continue;
                 }

@@ -3,11 +3,13 @@
 //! # What it promises and what not
 //! * A flush makes everything acknowledged before it durable. Nothing else does, apart from a write that asks for it.
 //! * Reads see the newest acknowledged write.
+//! * A flush that fails makes nothing durable; with a lossy fault it loses writes besides, and a later one knows nothing of it.
 //! * A write that fails has stored any of its sectors and not the others. A sector that is bad for good stores nothing.
 //! * A trimmed sector shows something else at every read until it is written.
 
 use vck_common::{Durability, NtStatus, SectorSize};
 
+use crate::fault::Fault;
 use crate::image::{Image, Sector};
 use crate::rng::{Rng, mix};
 
@@ -57,74 +59,6 @@ pub struct Medium {
     pub pending: Vec<Pending>,
 }
 
-/// Which calls fail.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Fault {
-    /// None.
-    #[default]
-    None,
-    /// The event with this number.
-    Once(u32),
-    /// Reads of the sector, from this event on.
-    Reads {
-        /// The sector.
-        lba: u64,
-        /// The first event concerned.
-        from: u32,
-    },
-    /// Writes to the sector, from this event on.
-    Writes {
-        /// The sector.
-        lba: u64,
-        /// The first event concerned.
-        from: u32,
-    },
-    /// Flushes, from this event on.
-    Flushes {
-        /// The first event concerned.
-        from: u32,
-    },
-}
-
-impl Fault {
-    /// The sector that the device cannot read or write.
-    #[must_use]
-    pub const fn bad_sector(self) -> Option<u64> {
-        match self {
-            Self::Reads { lba, .. } | Self::Writes { lba, .. } => Some(lba),
-            Self::None | Self::Once(_) | Self::Flushes { .. } => None,
-        }
-    }
-
-    /// Whether it does not go away.
-    #[must_use]
-    pub const fn is_lasting(self) -> bool {
-        matches!(self, Self::Reads { .. } | Self::Writes { .. } | Self::Flushes { .. })
-    }
-
-    /// The same fault as a machine meets it that boots with it.
-    #[must_use]
-    pub const fn from_the_start(self) -> Self {
-        match self {
-            Self::None | Self::Once(_) => Self::None,
-            Self::Reads { lba, .. } => Self::Reads { lba, from: 0 },
-            Self::Writes { lba, .. } => Self::Writes { lba, from: 0 },
-            Self::Flushes { .. } => Self::Flushes { from: 0 },
-        }
-    }
-
-    fn hits(self, number: u32, event: Event) -> bool {
-        let touches = |lba: u64| event.lba <= lba && lba < event.lba + event.count;
-        match self {
-            Self::None => false,
-            Self::Once(at) => number == at,
-            Self::Reads { lba, from } => number >= from && matches!(event.op, Op::Read) && touches(lba),
-            Self::Writes { lba, from } => number >= from && matches!(event.op, Op::Write) && touches(lba),
-            Self::Flushes { from } => number >= from && matches!(event.op, Op::Flush),
-        }
-    }
-}
-
 /// A failed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failed {
@@ -141,6 +75,8 @@ pub struct Disk {
     current: Image,
     events: Vec<Event>,
     fault: Fault,
+    /// Calls that failed since the fault was set.
+    failed: u32,
     noise: Rng,
 }
 
@@ -149,12 +85,12 @@ impl Disk {
     #[must_use]
     pub fn new(image: Image, seed: u64) -> Self {
         let medium = Medium { durable: image.clone(), pending: Vec::new() };
-        Self { medium, current: image, events: Vec::new(), fault: Fault::None, noise: Rng::new(seed) }
+        Self { medium, current: image, events: Vec::new(), fault: Fault::None, failed: 0, noise: Rng::new(seed) }
     }
 
     /// Sets what fails.
     pub const fn set_fault(&mut self, fault: Fault) {
-        self.fault = fault;
+        (self.fault, self.failed) = (fault, 0);
     }
 
     /// What fails.
@@ -193,11 +129,12 @@ impl Disk {
     fn begin(&mut self, event: Event) -> Result<u32, Failed> {
         let number = u32::try_from(self.events.len()).expect("few events");
         self.events.push(event);
-        if !self.fault.hits(number, event) {
+        if !self.fault.hits(number, event, self.failed) {
             return Ok(number);
         }
+        self.failed += 1;
         let status = if event.op == Op::Read { NtStatus::DEVICE_DATA_ERROR } else { NtStatus::IO_DEVICE_ERROR };
-        Err(Failed { status, lba: self.fault.bad_sector() })
+        Err(Failed { status, lba: self.fault.named(event) })
     }
 
     /// Reads whole sectors.
@@ -224,7 +161,7 @@ impl Disk {
         for sector in lba..lba + self.count(bytes.len()) {
             let value = stored.sector(sector).clone();
             match (&begun, durability) {
-                (Err(failed), _) if failed.lba == Some(sector) || luck.chance(1, 2) => continue,
+                (Err(_), _) if self.fault.refuses_writes_to(sector) || luck.chance(1, 2) => continue,
                 (Err(_), _) | (Ok(_), Durability::AtNextFlush) => {
                     self.medium.pending.push(Pending { lba: sector, value: value.clone(), write });
                 }
@@ -256,7 +193,11 @@ impl Disk {
     /// # Errors
     /// As the fault says; nothing is made durable then.
     pub fn flush(&mut self, user: bool) -> Result<(), Failed> {
-        self.begin(Event { op: Op::Flush, lba: 0, count: 0, user })?;
+        let begun = self.begin(Event { op: Op::Flush, lba: 0, count: 0, user });
+        if begun.is_err() && self.fault.is_lossy() {
+            self.lose();
+        }
+        begun?;
         for pending in self.medium.pending.drain(..) {
             self.medium.durable.put(pending.lba, pending.value);
         }
@@ -264,9 +205,26 @@ impl Disk {
     }
 }
 
+impl Disk {
+    /// Drops any of the writes in the cache. What reads see of those sectors is what is left.
+    fn lose(&mut self) {
+        let mut luck = self.noise.part(mix(self.events.len() as u64));
+        let odds = luck.between(1, 8);
+        let (kept, lost): (Vec<_>, Vec<_>) = self.medium.pending.drain(..).partition(|_| !luck.chance(odds, 8));
+        for pending in &lost {
+            self.current.put(pending.lba, self.medium.durable.sector(pending.lba).clone());
+        }
+        for pending in &kept {
+            self.current.put(pending.lba, pending.value.clone());
+        }
+        self.medium.pending = kept;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::Sectors;
 
     fn disk() -> Disk {
         Disk::new(Image::new(SectorSize::S512, 64), 1)
@@ -303,9 +261,26 @@ mod tests {
     }
 
     #[test]
+    fn a_flush_may_lose_what_it_fails_to_make_durable() {
+        let mut disk = disk();
+        disk.write(3, &[6; 512], Durability::AtNextFlush, false).unwrap();
+        disk.flush(false).unwrap();
+        disk.write(0, &[7; 32 * 512], Durability::AtNextFlush, false).unwrap();
+        disk.set_fault(Fault::Lossy { from: 0, times: 1 });
+        assert!(disk.flush(false).is_err());
+        let left = disk.medium().pending.len();
+        assert!(left < 32);
+        let seen = (0..32).filter(|&lba| shows(disk.current(), lba) == 7).count();
+        assert_eq!(seen, left, "reads see what is left");
+        assert!(matches!(shows(disk.current(), 3), 6 | 7));
+        disk.flush(false).unwrap();
+        assert_eq!((0..32).filter(|&lba| shows(&disk.medium().durable, lba) == 7).count(), left);
+    }
+
+    #[test]
     fn a_write_that_fails_stores_some_of_its_sectors_and_never_a_bad_one() {
         let mut disk = disk();
-        disk.set_fault(Fault::Writes { lba: 9, from: 0 });
+        disk.set_fault(Fault::Bad { reads: Sectors::NONE, writes: Sectors::of(&[9]), from: 0 });
         let failed = disk.write(0, &[5; 32 * 512], Durability::AtNextFlush, false).unwrap_err();
         assert_eq!(failed.lba, Some(9));
         let stored = (0..32).filter(|&lba| shows(disk.current(), lba) == 5).count();

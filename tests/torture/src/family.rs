@@ -37,12 +37,30 @@ pub enum Trouble {
     Clean,
     /// One call of the device fails.
     Transient,
+    /// Two calls of the device that follow each other closely fail.
+    Twice,
     /// From some call on, a sector cannot be read, or cannot be written, or no flush succeeds.
     Permanent,
+    /// From some call on, several sectors of a zone cannot be read or cannot be written.
+    Bad,
+    /// From some call on, one replica does not take the record.
+    Replica,
+    /// Flushes fail and lose what they were to make durable.
+    Lossy,
+    /// Every boot finds a device that answers reads with errors for a while.
+    Away,
     /// The cut tears sectors.
     Torn,
     /// Trimmed sectors show something else at every read.
     Trim,
+}
+
+impl Trouble {
+    /// Whether calls of the device fail while the script runs.
+    #[must_use]
+    pub const fn is_a_fault(self) -> bool {
+        !matches!(self, Self::Clean | Self::Torn | Self::Trim | Self::Away)
+    }
 }
 
 /// One family.
@@ -65,10 +83,15 @@ const KINDS: [(Kind, &str); 4] =
 const SIZES: [(SectorSize, &str); 2] = [(SectorSize::S512, "512"), (SectorSize::S4096, "4096")];
 const REPLICAS: [(Replicas, &str); 2] = [(Replicas::Both, "hf"), (Replicas::Footers, "ff")];
 const LOADS: [(bool, &str); 2] = [(false, "idle"), (true, "live")];
-const TROUBLES: [(Trouble, &str); 5] = [
+const TROUBLES: [(Trouble, &str); 10] = [
     (Trouble::Clean, "clean"),
     (Trouble::Transient, "transient"),
+    (Trouble::Twice, "twice"),
     (Trouble::Permanent, "permanent"),
+    (Trouble::Bad, "bad"),
+    (Trouble::Replica, "replica"),
+    (Trouble::Lossy, "lossy"),
+    (Trouble::Away, "away"),
     (Trouble::Torn, "torn"),
     (Trouble::Trim, "trim"),
 ];
@@ -191,7 +214,7 @@ mod tests {
     #[test]
     fn every_combination_is_a_family() {
         let all = Family::all();
-        assert_eq!(all.len(), 4 * 2 * 2 * 2 * 5);
+        assert_eq!(all.len(), 4 * 2 * 2 * 2 * 10);
         assert!(all.iter().all(|family| family.to_string().parse() == Ok(*family)));
     }
 

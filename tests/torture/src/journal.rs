@@ -75,7 +75,14 @@ pub struct OwnJournal {
     /// What torn sectors held when they were found: sector and mark.
     torn: Vec<(DataSector, u64)>,
     buffer: Vec<u8>,
+    /// Writes in a row that each replica failed.
+    failures: Vec<u32>,
+    /// The entry that was found was restated before.
+    restated: bool,
 }
+
+/// Failed reads of a slot, or writes in a row to a replica, until it is given up.
+const PATIENCE: u32 = 3;
 
 /// In the place of a damaged sector's mark: it could not be read. Zero: nothing is known of what it held.
 const UNREADABLE: u64 = 1;
@@ -96,6 +103,8 @@ impl OwnJournal {
             damaged: Vec::with_capacity(MAX_DAMAGED),
             torn: Vec::with_capacity(MAX_DAMAGED),
             buffer: vec![0; sectors * geometry.sector_size().usize()],
+            failures: vec![0; geometry.replica_count()],
+            restated: false,
         }
     }
 
@@ -107,7 +116,14 @@ impl OwnJournal {
 
     fn load(&mut self, io: &dyn SectorIo, replica: usize, slot: usize) -> VckResult<Option<Page>> {
         let lba = self.place(replica, slot)?;
-        io.read_sectors(lba, &mut self.buffer)?;
+        let mut read = Ok(());
+        for _ in 0..PATIENCE {
+            read = io.read_sectors(lba, &mut self.buffer);
+            if read.is_ok() {
+                break;
+            }
+        }
+        read?;
         let mut page = Page::empty();
         for (word, bytes) in page.0.iter_mut().zip(self.buffer.chunks_exact(8)) {
             *word = u64::from_le_bytes(bytes.try_into().unwrap_or_default());
@@ -126,6 +142,20 @@ impl OwnJournal {
     /// Tells what a torn sector held from everything else; never [`UNREADABLE`] nor zero.
     fn mark(&self, sector: DataSector, bytes: &[u8]) -> u64 {
         self.digest(sector, bytes) & !UNREADABLE | 2
+    }
+
+    /// A replica that fails again and again is given up.
+    fn delivered(&mut self, replica: usize, written: VckResult<()>) -> VckResult<()> {
+        match written {
+            Ok(()) => {
+                self.failures[replica] = 0;
+                Ok(())
+            }
+            Err(error) => {
+                self.failures[replica] += 1;
+                if self.failures[replica] >= PATIENCE { Ok(()) } else { Err(error) }
+            }
+        }
     }
 
     /// Salts of the good blocks.
@@ -233,6 +263,7 @@ impl OwnJournal {
     }
 }
 
+const TAKEN_NOWHERE: VckError = VckError::Device { status: NtStatus::IO_DEVICE_ERROR, lba: None };
 const TOO_LONG: VckError = VckError::InvalidData("the zone is longer than its digests have room for");
 
 impl ConversionJournal for OwnJournal {
@@ -242,15 +273,28 @@ impl ConversionJournal for OwnJournal {
 
     fn open(&mut self, io: &dyn SectorIo) -> VckResult<Found<'_>> {
         let mut best: Option<(Page, usize)> = None;
-        for replica in 0..self.geometry.replica_count() {
-            for slot in 0..2 {
-                let Ok(Some(page)) = self.load(io, replica, slot) else { continue };
+        for slot in 0..2 {
+            let (mut readable, mut failure) = (false, None);
+            for replica in 0..self.geometry.replica_count() {
+                let held = self.load(io, replica, slot);
+                readable |= held.is_ok();
+                let Some(page) = held.unwrap_or_else(|error| {
+                    failure = Some(error);
+                    None
+                }) else {
+                    continue;
+                };
                 let older = self.weakness == Weakness::JournalOldestWins;
                 if best.as_ref().is_none_or(|(best, _)| (page.0[1] > best.0[1]) != older) {
                     best = Some((page, slot));
                 }
             }
+            // It may hold the newest entry.
+            if let Some(error) = failure.filter(|_| !readable && self.weakness != Weakness::JournalBelievesOlder) {
+                return Err(error);
+            }
         }
+        self.restated = false;
         let blocks = self.block_salts(io);
         let Some((page, slot)) = best else {
             self.on_disk = blocks;
@@ -270,15 +314,19 @@ impl ConversionJournal for OwnJournal {
     fn restate(&mut self, io: &dyn SectorIo) -> VckResult<()> {
         let mut outcome = Ok(());
         let found = self.page.clone();
+        // A second time: a flush failed, and what was read from a replica may be gone.
+        let again = std::mem::replace(&mut self.restated, true);
         for replica in (0..self.geometry.replica_count()).filter(|_| found.0[0] == MAGIC) {
-            if self.load(io, replica, self.newest).is_ok_and(|held| held.is_some_and(|held| held.0 == found.0)) {
+            let held = |held: Option<Page>| held.is_some_and(|held| held.0 == found.0);
+            if !again && self.load(io, replica, self.newest).is_ok_and(held) {
                 continue;
             }
             for (word, bytes) in found.0.iter().zip(self.buffer.chunks_exact_mut(8)) {
                 bytes.copy_from_slice(&word.to_le_bytes());
             }
             let place = self.place(replica, self.newest)?;
-            outcome = outcome.and(io.write_sectors(place, &self.buffer, Durability::AtNextFlush));
+            let written = io.write_sectors(place, &self.buffer, Durability::AtNextFlush);
+            outcome = outcome.and(self.delivered(replica, written));
         }
         outcome
     }
@@ -335,10 +383,14 @@ impl ConversionJournal for OwnJournal {
         for (word, bytes) in self.page.0.iter().zip(self.buffer.chunks_exact_mut(8)) {
             bytes.copy_from_slice(&word.to_le_bytes());
         }
-        for replica in 0..self.geometry.replica_count() {
-            io.write_sectors(self.place(replica, slot)?, &self.buffer, Durability::AtNextFlush)?;
+        let one = self.weakness == Weakness::JournalInOneReplica;
+        let (mut outcome, mut taken) = (Ok(()), false);
+        for replica in 0..if one { 1 } else { self.geometry.replica_count() } {
+            let written = io.write_sectors(self.place(replica, slot)?, &self.buffer, Durability::AtNextFlush);
+            taken |= written.is_ok();
+            outcome = outcome.and(self.delivered(replica, written));
         }
-        Ok(())
+        if taken { outcome } else { outcome.and(Err(TAKEN_NOWHERE)) }
     }
 
     fn it_is_durable(&mut self) {

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! family, number --> plan: volume, script of commands, users, fault        plan.rs
-//!   run the script over the shipped engine, a snapshot after every event    run.rs: subject.rs over machine.rs, disk.rs
-//!     each snapshot, several outcomes of a cut                              cut.rs
-//!       boot: open, recover, compare; go on to the end, compare again       run.rs, check.rs against model.rs
+//!   run the script over the shipped engine, a snapshot after every event    live.rs: subject.rs over machine.rs, disk.rs, fault.rs
+//!     each snapshot, several outcomes of a cut                              run.rs, cut.rs
+//!       boot: open, recover, compare; go on to the end, compare again       boot.rs, check.rs against model.rs
 //!         and cut that once more
 //! ```
 //! # Invariants
@@ -14,14 +14,17 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::missing_panics_doc, reason = "it panics where this crate itself is mistaken, and nowhere else")]
 
+mod boot;
 pub mod check;
 pub mod cipher;
 pub mod cut;
 pub mod disk;
 pub mod family;
+pub mod fault;
 pub mod heap;
 pub mod image;
 pub mod journal;
+mod live;
 pub mod machine;
 pub mod model;
 pub mod plan;
@@ -31,5 +34,6 @@ pub mod run;
 pub mod search;
 pub mod store;
 pub mod subject;
+pub mod tally;
 pub mod users;
 pub mod weak;

@@ -76,6 +76,8 @@ pub struct World {
     last_flush: FlushKind,
     /// A flush that the weakening has put off.
     owed: bool,
+    /// A user's flush has failed since the conversion's last one, and may have lost what the conversion wrote.
+    lost: bool,
     heap_at_close: u64,
 }
 
@@ -116,6 +118,7 @@ impl Machine {
             since_flush: Vec::new(),
             last_flush: FlushKind::Drain,
             owed: false,
+            lost: false,
             heap_at_close: 0,
         }))
     }
@@ -178,7 +181,15 @@ impl World {
         if in_recovery || self.weakness.drops(kind) {
             return Ok(());
         }
-        self.really_flush(false)?;
+        // A device that others use as well: what they are told concerns all who wrote before.
+        let lost = std::mem::take(&mut self.lost) && self.weakness != Weakness::LossToOthersIsHidden;
+        let result = self.really_flush(false);
+        if self.weakness != Weakness::FlushErrorsAreHidden {
+            result?;
+        }
+        if lost {
+            return Err(Failed { status: NtStatus::IO_DEVICE_ERROR, lba: None });
+        }
         if kind == FlushKind::Data && self.weakness == Weakness::GateOpensEarly {
             self.let_in_early();
         }
@@ -188,8 +199,13 @@ impl World {
     pub(crate) fn really_flush(&mut self, user: bool) -> Result<(), Failed> {
         self.owed = false;
         let result = self.disk.flush(user);
-        if result.is_ok() {
-            self.model.flushed();
+        match result {
+            Ok(()) => self.model.flushed(),
+            Err(_) if self.disk.fault().is_lossy() => {
+                self.lost |= user;
+                self.model.lost();
+            }
+            Err(_) => {}
         }
         self.record();
         result

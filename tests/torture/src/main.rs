@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use clap::Parser;
 use vck_torture::family::{Family, Replay};
-use vck_torture::run::{Effort, Run, Tally, under_way};
+use vck_torture::run::Run;
 use vck_torture::search::{Limits, Outcome, Search};
+use vck_torture::tally::{Effort, Tally, under_way};
 use vck_torture::weak::Weakness;
 
 /// Cuts the power at every I/O event of a conversion and compares every sector with a model.

@@ -88,9 +88,14 @@ impl Model {
         }
     }
 
+    /// A flush failed, and may have lost what was acknowledged before: that is in doubt until it is replaced.
+    pub fn lost(&mut self) {
+        self.doubts.iter_mut().for_each(|doubt| doubt.lasting = true);
+    }
+
     /// The power was cut: what was in doubt may be any of its versions from now on. `torn` holds parts of two versions.
     pub fn cut(&mut self, torn: impl Iterator<Item = u64>) {
-        self.doubts.iter_mut().for_each(|doubt| doubt.lasting = true);
+        self.lost();
         for sector in torn {
             self.torn.push(sector);
             if self.doubts.iter().any(|doubt| doubt.sector == sector) {
@@ -99,11 +104,11 @@ impl Model {
         }
     }
 
-    /// The device could not read or write the sector: it may be kept from being read. That lasts longer than for a torn
+    /// The device could not read or write the sectors: they may be kept from being read. That lasts longer than for a torn
     /// one: the record has no digest of what could not be read, so that a cut between a user's flush and the next entry
     /// lists a rewritten sector once more.
-    pub fn excuse(&mut self, sector: u64) {
-        self.unreadable.push(sector);
+    pub fn excuse(&mut self, sectors: &[u64]) {
+        self.unreadable.extend_from_slice(sectors);
     }
 
     /// What a read must show now, without a cut.

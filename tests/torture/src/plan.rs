@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use vck_common::jvck::{JvckCbcCodec, JvckMetadataOptions, JvckMetadataStore, JvckSecrets};
 use vck_common::units::MIN_METADATA_SIZE;
-use vck_common::{ByteLen, DataSector, Geometry, SectorCount, SectorSize, VolumeCipher, VolumeState, XtsVolumeCipher};
+use vck_common::{
+    ByteLen, DataSector, Geometry, Lba, SectorCount, SectorSize, VolumeCipher, VolumeState, XtsVolumeCipher,
+};
 
 use crate::cipher::KeyStream;
-use crate::disk::{Event, Fault, Op};
+use crate::cut::{Place, place};
+use crate::disk::{Event, Op};
 use crate::family::{Case, Kind, Replicas, Trouble};
+use crate::fault::{Fault, Sectors};
 use crate::image::{Image, Sector};
 use crate::machine::Machine;
 use crate::model::{Model, Version};
@@ -192,20 +196,105 @@ impl Plan {
         (self.rate > 0).then(|| Users::new(self.rng.part(77), self.rate, self.trims))
     }
 
-    /// What fails, given the calls of an undisturbed run: one of the conversion's own, each in its turn.
+    /// What fails, given the calls of an undisturbed run: each of those that the trouble is about in its turn.
     #[must_use]
     pub fn fault(&self, case: &Case, events: &[Event]) -> Fault {
-        let own: Vec<_> = (0..).zip(events).filter(|(_, event)| !event.user).collect();
+        let trouble = case.family.trouble;
+        let concerned: Vec<_> = (0..).zip(events).filter(|(_, event)| self.concerns(trouble, event)).collect();
         let mut rng = self.rng.part(78);
-        let turn = usize::try_from(case.number % own.len().max(1) as u64).expect("few");
-        let Some((number, event)) = own.get(turn) else { return Fault::None };
+        let turn = usize::try_from(case.number % concerned.len().max(1) as u64).expect("few");
+        let Some(&(number, event)) = concerned.get(turn) else { return Fault::None };
         let lba = event.lba + rng.below(event.count);
-        match (case.family.trouble, event.op) {
-            (Trouble::Transient, _) => Fault::Once(*number),
-            (Trouble::Permanent, Op::Read) => Fault::Reads { lba, from: *number },
-            (Trouble::Permanent, Op::Write | Op::Trim) => Fault::Writes { lba, from: *number },
-            (Trouble::Permanent, Op::Flush) => Fault::Flushes { from: *number },
-            (Trouble::Clean | Trouble::Torn | Trouble::Trim, _) => Fault::None,
+        let one = Sectors::of(&[lba]);
+        match (trouble, event.op) {
+            (Trouble::Transient, _) => Fault::Once(number),
+            (Trouble::Twice, _) => {
+                // One of the conversion's next few calls, as far as they are the same after the first failure.
+                let behind = turn + usize::try_from(rng.between(1, 4)).expect("small");
+                Fault::Twice(number, concerned.get(behind).map_or(number + 1, |&(next, _)| next))
+            }
+            (Trouble::Permanent, Op::Read) => Fault::Bad { reads: one, writes: Sectors::NONE, from: number },
+            (Trouble::Permanent, Op::Flush) => Fault::Flushes { from: number },
+            (Trouble::Permanent, Op::Write | Op::Trim) => {
+                Fault::Bad { reads: Sectors::NONE, writes: one, from: number }
+            }
+            (Trouble::Bad, _) => self.bad_sectors(lba, number, &mut rng),
+            (Trouble::Replica, _) if place(&self.geometry, lba) == Place::Record => {
+                Fault::Replica { lba, from: number }
+            }
+            (Trouble::Replica, _) => Fault::Bad { reads: Sectors::NONE, writes: one, from: number },
+            (Trouble::Lossy, _) => {
+                Fault::Lossy { from: number, times: u32::try_from(rng.between(1, 3)).expect("small") }
+            }
+            (Trouble::Clean | Trouble::Torn | Trouble::Trim | Trouble::Away, _) => Fault::None,
         }
+    }
+
+    /// Whether the trouble may begin with this call.
+    fn concerns(&self, trouble: Trouble, event: &Event) -> bool {
+        let at = place(&self.geometry, event.lba);
+        match trouble {
+            Trouble::Bad => !event.user && event.op != Op::Flush && at == Place::Data,
+            Trouble::Replica => !event.user && event.op == Op::Write && at != Place::Data,
+            // A user's flush, too: it fails for whoever wrote before it.
+            Trouble::Lossy => event.op == Op::Flush,
+            _ => !event.user,
+        }
+    }
+
+    /// Two to four data sectors around one, each unreadable, unwritable or both.
+    fn bad_sectors(&self, around: u64, from: u32, rng: &mut Rng) -> Fault {
+        let (first, count) = (self.geometry.offset_sector().get(), self.geometry.data_sectors().get());
+        let style = rng.below(4);
+        let (mut reads, mut writes) = (Vec::new(), Vec::new());
+        for _ in 0..rng.between(2, 4) {
+            let lba = (around + rng.below(6)).saturating_sub(2).clamp(first, first + count - 1);
+            let kind = if style < 2 { style } else { rng.below(3) };
+            if kind != 1 {
+                reads.push(lba);
+            }
+            if kind != 0 {
+                writes.push(lba);
+            }
+        }
+        Fault::Bad { reads: Sectors::of(&reads), writes: Sectors::of(&writes), from }
+    }
+
+    /// What fails at a boot after a cut, given what failed before it. A bad sector may still be bad, or have been replaced. A
+    /// device that never flushes again is replaced. Calls of a recovery may fail, too.
+    #[must_use]
+    pub fn fault_at_boot(&self, trouble: Trouble, before: Fault, unflushed: Option<u64>, mut rng: Rng) -> Fault {
+        let number = |rng: &mut Rng, low, high| u32::try_from(rng.between(low, high)).expect("small");
+        let lasting = matches!(before, Fault::Bad { .. } | Fault::Replica { .. });
+        match trouble {
+            Trouble::Transient if rng.chance(1, 2) => Fault::Once(number(&mut rng, 0, 39)),
+            Trouble::Twice if rng.chance(1, 2) => {
+                let first = number(&mut rng, 0, 39);
+                Fault::Twice(first, first + number(&mut rng, 1, 6))
+            }
+            Trouble::Lossy if rng.chance(1, 2) => {
+                Fault::Lossy { from: number(&mut rng, 0, 39), times: number(&mut rng, 1, 3) }
+            }
+            Trouble::Away if rng.chance(3, 4) => Self::away(0, &mut rng),
+            // A device that lost its power may come back with other sectors broken, where it was writing.
+            Trouble::Bad if unflushed.is_some() && rng.chance(1, 3) => {
+                self.bad_sectors(unflushed.unwrap_or_default(), 0, &mut rng)
+            }
+            _ if lasting && rng.chance(1, 2) => before.from_the_start(),
+            _ => Fault::None,
+        }
+    }
+
+    /// The data sector at `lba`, if there is one.
+    #[must_use]
+    pub fn data_sector(&self, lba: u64) -> Option<u64> {
+        self.geometry.lba_to_data(Lba::new(lba)).map(DataSector::get)
+    }
+
+    /// A burst of failed reads that begins soon after event `from`. It ends before the patience of an attach does.
+    #[must_use]
+    pub fn away(from: u32, rng: &mut Rng) -> Fault {
+        let mut number = |low, high| u32::try_from(rng.between(low, high)).expect("small");
+        Fault::Away { from: from + number(0, 60), reads: number(1, 20) }
     }
 }

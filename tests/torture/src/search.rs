@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::family::{Case, Family, Replay};
-use crate::run::{Effort, Failure, Run, Tally};
+use crate::run::Run;
+use crate::tally::{Effort, Failure, Tally};
 use crate::weak::Weakness;
 
 /// When a search ends.

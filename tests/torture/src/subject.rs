@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use vck_common::journal::Activity;
-use vck_common::{ByteLen, DataSector, EncryptedOffsetStore, VckResult, VolumeCipher, VolumeState};
+use vck_common::{ByteLen, DataSector, EncryptedOffsetStore, NtStatus, VckResult, VolumeCipher, VolumeState};
 use vck_windrv::engine::{BadSectors, Command, ConversionPolicy, Pace, Parts, Site, State, Step, Sweep, recover};
 
+use crate::fault::Fault;
 use crate::machine::Machine;
 use crate::reference::Reference;
 use crate::store::WatchedStore;
@@ -58,7 +59,13 @@ impl<'m> Subject<'m> {
     pub fn open(machine: &'m Machine, setup: Setup) -> VckResult<Self> {
         machine.world().attaching = true;
         let opened = Self::attach(machine, setup);
-        machine.world().attaching = false;
+        let mut world = machine.world();
+        world.attaching = false;
+        if opened.is_ok() && matches!(world.disk.fault(), Fault::Away { .. }) {
+            // The burst is a matter of the attach.
+            world.disk.set_fault(Fault::None);
+        }
+        drop(world);
         opened
     }
 
@@ -73,7 +80,9 @@ impl<'m> Subject<'m> {
             return Ok(Self { machine, store, cipher, engine, found: None, direction });
         }
         let mut journal = store.journal()?;
-        let site = Site { io: machine, cipher: &*cipher, store: &store, random: machine, geometry: &geometry };
+        let bad_sectors = setup.policy().bad_sectors;
+        let site =
+            Site { io: machine, cipher: &*cipher, store: &store, random: machine, geometry: &geometry, bad_sectors };
         let opening = recover(&site, &mut journal)?;
         {
             let mut world = machine.world();
@@ -82,6 +91,10 @@ impl<'m> Subject<'m> {
         }
         let (found, direction) = (Some(opening.activity), opening.direction);
         let sweep = Sweep::new(geometry, opening, journal, setup.policy())?;
+        if let Some(zone) = sweep.fenced() {
+            let status = sweep.snapshot().error.map_or(NtStatus::IO_DEVICE_ERROR, |error| error.status);
+            machine.world().fences.push((zone, status));
+        }
         Ok(Self { machine, store, cipher, engine: Engine::Shipped(Box::new(sweep)), found, direction })
     }
 

@@ -82,7 +82,12 @@ impl World {
             self.take_effect(flying);
         }
         while users.rng.chance(users.rate, 16) {
-            let request = users.request(self.geometry.data_sectors().get());
+            let mut request = users.request(self.geometry.data_sectors().get());
+            // A damaged sector is written again sooner or later, also while it is being converted around.
+            if request.kind == Kind::Write && !self.shields.is_empty() && users.rng.chance(1, 4) {
+                let damaged = self.shields[usize::try_from(users.rng.below(self.shields.len() as u64)).expect("few")];
+                request.extent = DataExtent::new(DataSector::new(damaged), SectorCount::new(1));
+            }
             self.submit(&mut users, request);
         }
         self.users = Some(users);

@@ -76,6 +76,8 @@ weaknesses! {
     GateOpensEarly = "gate-opens-early", "users write to a zone before its commit is durable";
     GateDoesNotDrain = "gate-does-not-drain", "requests that were admitted before a zone was closed land in it afterwards";
     GateSeesNoWrites = "gate-sees-no-writes", "the gate says that nobody wrote to a zone since its watch, whoever did";
+    FlushErrorsAreHidden = "flush-errors-hidden", "a flush that failed and lost writes is called a success";
+    LossToOthersIsHidden = "loss-to-others-hidden", "the conversion is not told that a user's flush failed and lost what it wrote";
     StoreSealsOldBoundary = "store-old-boundary", "the store seals the boundary of the update before";
     JournalPlain = "own-journal", "nothing: the control, with the journal that the next ones are made from";
     JournalWithoutMac = "journal-no-mac", "the journal takes any slot that begins like one";
@@ -86,6 +88,8 @@ weaknesses! {
     JournalNoDigest = "journal-no-digest", "no sector matches its digest";
     JournalShortDigest = "journal-short-digest", "digests of four bits";
     JournalForgetsDamage = "journal-forgets-damage", "the journal does not keep the list of damaged sectors";
+    JournalBelievesOlder = "journal-believes-older", "the journal takes an older entry when the newest one cannot be read";
+    JournalInOneReplica = "journal-in-one-replica", "the journal is content with the first replica";
     JournalAllocates = "journal-allocates", "the journal allocates while a zone is closed";
 }
 
@@ -131,6 +135,8 @@ impl Weakness {
                 | Self::JournalNoDigest
                 | Self::JournalShortDigest
                 | Self::JournalForgetsDamage
+                | Self::JournalBelievesOlder
+                | Self::JournalInOneReplica
                 | Self::JournalAllocates
         )
     }

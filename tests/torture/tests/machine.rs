@@ -2,8 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use vck_torture::family::{Family, Replay};
-use vck_torture::run::{Effort, Run, Tally};
+use vck_torture::run::Run;
 use vck_torture::search::{Limits, Outcome, Search};
+use vck_torture::tally::{Effort, Tally};
 use vck_torture::weak::Weakness;
 
 /// No weakening takes more cut points than this.

@@ -25,13 +25,6 @@ impl ReplicaSet {
         }
     }
 
-    /// Takes a replica out.
-    pub(super) fn remove(&mut self, index: usize) {
-        if let Some(word) = self.0.get_mut(index / 64) {
-            *word &= !(1 << (index % 64));
-        }
-    }
-
     /// True if the replica is in the set.
     #[must_use]
     pub fn contains(&self, index: usize) -> bool {
@@ -139,9 +132,6 @@ mod tests {
         assert!(set.iter().eq([0, 63, 64, 509]));
         assert_eq!(set.len(), 4);
         assert!(!set.contains(1) && !set.contains(512));
-        set.remove(63);
-        set.remove(512);
-        assert!(set.iter().eq([0, 64, 509]));
     }
 
     fn elect(replicas: &[(VolumeState, u64)]) -> (usize, bool) {

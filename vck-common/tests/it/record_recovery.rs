@@ -46,8 +46,9 @@ fn a_found_entry_is_restated_where_it_is_missing() {
         journal.restate(&io).unwrap();
         let missing: Vec<_> = (0..3).filter(|replica| !holders.contains(replica)).map(|at| (place(at), 4)).collect();
         assert_eq!(writes(&io), missing, "{holders:?}");
+        // Told to do it again, it believes nothing of what it did or read before: a flush has failed.
         journal.restate(&io).unwrap();
-        assert_eq!(writes(&io), [], "once is enough");
+        assert_eq!(writes(&io), [0, 1, 2].map(|replica| (place(replica), 4)), "{holders:?}");
         for replica in 0..3 {
             assert_eq!(bytes_at(&io, place(replica), USED), record);
         }
@@ -88,7 +89,8 @@ fn restating_tries_every_replica_and_again() {
     assert_eq!(writes(&io).len(), 2);
     io.heal();
     journal.restate(&io).unwrap();
-    assert_eq!(writes(&io), [(first.get(), 4)], "what was written is not written again");
+    assert_eq!(writes(&io).len(), 3);
+    assert_eq!(bytes_at(&io, first.get(), USED), bytes_at(&io, slot_lba(store(&io).geometry(), 2, 1), USED));
 }
 
 #[test]
@@ -291,7 +293,7 @@ fn a_slot_that_was_unreadable_once_never_rises() {
         reader.restate(&io).unwrap();
         assert_eq!(writes(&io), [(risen.get(), 1)]);
         reader.restate(&io).unwrap();
-        assert_eq!(writes(&io), [], "once is enough");
+        assert!(writes(&io).contains(&(risen.get(), 1)), "told to do it again, it wipes again");
         io.heal();
         assert_eq!(journal(&io).open(&io), Ok(found));
         // The journal goes on.

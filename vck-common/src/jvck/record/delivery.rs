@@ -29,19 +29,15 @@ impl<'a> Delivery<'a> {
         Self { failures, taken: false, failed: None, given_up: None }
     }
 
-    /// Takes note of a write; answers whether it succeeded.
-    pub(super) fn note(&mut self, index: usize, written: VckResult<()>) -> bool {
-        let Some(failures) = self.failures.get_mut(index) else { return false };
+    /// Takes note of a write.
+    pub(super) fn note(&mut self, index: usize, written: VckResult<()>) {
+        let Some(failures) = self.failures.get_mut(index) else { return };
         match written {
-            Ok(()) => {
-                (*failures, self.taken) = (0, true);
-                true
-            }
+            Ok(()) => (*failures, self.taken) = (0, true),
             Err(error) => {
                 *failures = failures.saturating_add(1);
                 let kind = if is_lost(*failures) { &mut self.given_up } else { &mut self.failed };
                 *kind = kind.or(Some(error));
-                false
             }
         }
     }

@@ -95,6 +95,8 @@ struct Journal {
     fresh: bool,
     /// The record that was read.
     found: Option<Newest>,
+    /// It was restated before.
+    restated: bool,
     /// The replicas whose first and whose second slot could not be read.
     unread: [ReplicaSet; 2],
     /// How many writes in a row each replica has failed.
@@ -135,6 +137,7 @@ pub(in crate::jvck) fn new_journal(
         torn: TornSectors::new(),
         fresh: false,
         found: None,
+        restated: false,
         unread: [ReplicaSet::default(); 2],
         failures: sector_buffer(geometry.replica_count())?,
         slot,
@@ -153,7 +156,7 @@ impl Journal {
         self.phase = Phase::Refused;
         self.covered = DataExtent::default();
         (self.written, self.durable, self.upcoming, self.unsettled) = (None, None, None, true);
-        (self.torn, self.fresh, self.found) = (TornSectors::new(), false, None);
+        (self.torn, self.fresh, self.found, self.restated) = (TornSectors::new(), false, None, false);
         let Some(slots) = self.slots else { return Ok(Found::Unavailable) };
         let mut search = Search::new(io, &self.mac, &self.binding, slots, &mut self.slot)?;
         let claimed = search.run()?;
@@ -208,34 +211,31 @@ impl Journal {
         let (true, Some(slots)) = (self.fresh, self.slots) else {
             return Err(VckError::WrongState("nothing is as it was found"));
         };
+        // Again: the flush after the last time failed, and may have lost what was written, and what was read from a cache.
+        let again = core::mem::replace(&mut self.restated, true);
         let (geometry, mut delivery) = (&self.binding.geometry, Delivery::new(&mut self.failures));
         // Some replica holds what was found, or was read and holds nothing.
         delivery.taken = true;
-        if let Some(found) = &mut self.found {
-            let holders = found.holders;
+        let put = |index: usize, slot: Slot, bytes: &[u8]| {
+            let lba = place(geometry, &slots, index, slot, bytes.len())?;
+            io.write_sectors(lba, bytes, Durability::AtNextFlush)
+        };
+        if let Some(found) = &self.found {
             let record = self.slot.get(..found.used).ok_or(OUTSIDE)?;
-            for index in (0..geometry.replica_count()).filter(|&index| !holders.contains(index)) {
-                let written = place(geometry, &slots, index, found.slot, record.len())
-                    .and_then(|lba| io.write_sectors(lba, record, Durability::AtNextFlush));
-                if delivery.note(index, written) {
-                    found.holders.insert(index);
+            for index in (0..geometry.replica_count()).filter(|&index| again || !found.holders.contains(index)) {
+                delivery.note(index, put(index, found.slot, record));
+                if again {
+                    // One replica after the other: a loss of power may tear what is being written.
+                    flush(io)?;
                 }
             }
         }
         // What could not be read may be newer and have no standing: it must not be found another time.
         let blank = sector_buffer(geometry.sector_size().usize())?;
-        for (slot, unread) in Slot::BOTH.into_iter().zip(&mut self.unread) {
-            let replicas = *unread;
-            for index in replicas.iter() {
-                let restated = |found: &Newest| found.slot == slot && found.holders.contains(index);
-                let wiped = self.found.as_ref().is_some_and(restated) || {
-                    let written = place(geometry, &slots, index, slot, blank.len())
-                        .and_then(|lba| io.write_sectors(lba, &blank, Durability::AtNextFlush));
-                    delivery.note(index, written)
-                };
-                if wiped {
-                    unread.remove(index);
-                }
+        let found_in = self.found.as_ref().map(|found| found.slot);
+        for (slot, unread) in Slot::BOTH.into_iter().zip(&self.unread).filter(|(slot, _)| found_in != Some(*slot)) {
+            for index in unread.iter() {
+                delivery.note(index, put(index, slot, &blank));
             }
         }
         delivery.outcome()
@@ -288,10 +288,8 @@ impl Journal {
         self.check(entry)?;
         let upcoming = self.identity(upcoming)?;
         if self.unsettled {
-            match io.flush() {
-                Ok(()) | Err(VckError::Unsupported(_)) => self.unsettled = false,
-                Err(error) => return Err(error),
-            }
+            flush(io)?;
+            self.unsettled = false;
         }
         (self.written, self.fresh) = (None, false);
         self.torn.keep(entry.damaged);
@@ -353,6 +351,14 @@ impl Journal {
         if let Some(salt) = &self.upcoming {
             self.blocks = Blocks { salts: SaltSet::only(salt), ..Blocks::new() };
         }
+    }
+}
+
+/// A device that has no flush keeps nothing back, or its user has accepted what that means.
+fn flush(io: &dyn SectorIo) -> VckResult<()> {
+    match io.flush() {
+        Err(error) if error.is_no_flush() => Ok(()),
+        result => result,
     }
 }
 

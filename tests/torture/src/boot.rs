@@ -1,0 +1,138 @@
+//! A boot after a cut: opens, compares, goes on, compares again, and is cut once more itself.
+
+use vck_common::journal::Activity;
+use vck_common::{DataExtent, DataSector, SectorCount, VolumeState};
+
+use crate::family::Cut;
+use crate::fault::Fault;
+use crate::image::Image;
+use crate::live::{resume, stand_still, start, to_end};
+use crate::machine::{Expected, Machine};
+use crate::model::Model;
+use crate::rng::Rng;
+use crate::run::Run;
+use crate::subject::Subject;
+use crate::tally::watch;
+
+/// A boot after a cut.
+pub(crate) struct Boot {
+    pub(crate) image: Image,
+    pub(crate) model: Model,
+    /// What was promised before the cut.
+    pub(crate) expected: Expected,
+    /// What failed before it.
+    pub(crate) fault: Fault,
+    /// A data sector on the medium that was not flushed.
+    pub(crate) unflushed: Option<u64>,
+    /// The cuts that led here.
+    pub(crate) path: Vec<Cut>,
+    pub(crate) rng: Rng,
+}
+
+/// What is wrong.
+pub(crate) enum Wrong {
+    Mismatch(String),
+    Unopenable(String),
+}
+
+impl Run<'_> {
+    pub(crate) fn boot(&mut self, mut boot: Boot) {
+        watch(&self.replay(&boot.path));
+        self.tally.cuts += 1;
+        let machine = self.plan.machine(boot.image.clone(), boot.model.clone(), boot.rng.next(), self.weakness);
+        // Drawn in any case: what is drawn later must not depend on whether this is a replay.
+        let chosen = boot.rng.chance(self.effort.again, 4);
+        let again = boot.path.len() == 1 && (self.only.len() == 2 || chosen);
+        {
+            let mut world = machine.world();
+            world.recorder = again.then(Vec::new);
+            world.expected = boot.expected;
+            let fault = self.plan.fault_at_boot(self.case.family.trouble, boot.fault, boot.unflushed, boot.rng.part(9));
+            let bad: Vec<u64> = fault.bad_sectors().filter_map(|lba| self.plan.data_sector(lba)).collect();
+            world.model.excuse(&bad);
+            world.disk.set_fault(fault);
+        }
+        let recovered = self.recover(&machine, &mut boot.rng);
+        if self.trace {
+            machine.world().print_events(&self.replay(&boot.path).to_string());
+        }
+        match recovered {
+            Ok(fenced) => self.tally.fenced += fenced,
+            Err(wrong) => return self.fail(&boot.path, wrong),
+        }
+        let fault = machine.world().disk.fault();
+        let snapshots = machine.world().recorder.take().unwrap_or_default();
+        drop(machine);
+        if snapshots.is_empty() {
+            return;
+        }
+        let wanted = self.only.get(1).map(|cut| cut.event);
+        // Recovery comes first, and that is where most of the second cuts belong.
+        let luck = boot.rng.below(snapshots.len() as u64).min(boot.rng.below(snapshots.len() as u64));
+        let chosen = match wanted {
+            Some(event) => snapshots.iter().find(|snapshot| snapshot.event == event),
+            None => snapshots.get(usize::try_from(luck).expect("few")),
+        };
+        if let Some(snapshot) = chosen {
+            let fault = if fault.is_lasting() { fault } else { Fault::None };
+            self.cut(snapshot, &boot.path, fault, &boot.rng.part(u64::from(snapshot.event)));
+        }
+    }
+
+    /// Opens the volume, compares, goes on, compares again. The number of fenced sectors.
+    fn recover(&self, machine: &Machine, rng: &mut Rng) -> Result<u64, Wrong> {
+        let fault = machine.world().disk.fault();
+        let expected = machine.world().expected;
+        let mut subject = self.open(machine, fault).map_err(|error| Wrong::Unopenable(error.to_string()))?;
+        let fenced = machine.world().compare(true).map_err(Wrong::Mismatch)?;
+        let at = subject.boundary();
+        self.check_promise(&subject, expected).map_err(Wrong::Mismatch)?;
+        if rng.chance(1, 2) {
+            self.heal(machine, rng);
+        }
+        if self.case.family.live && rng.chance(1, 2) {
+            machine.world().users = self.plan.users();
+        }
+        let mut go_on = || -> Result<(), String> {
+            if subject.activity() == Activity::Running {
+                resume(&mut subject, fault)?;
+                to_end(&mut subject, fault, self.plan.geometry.data_sectors())?;
+            } else if rng.chance(1, 2) {
+                let direction = if rng.chance(1, 2) { VolumeState::Encrypt } else { VolumeState::Decrypt };
+                machine.world().expected = None;
+                start(&mut subject, direction, fault)?;
+                to_end(&mut subject, fault, self.plan.geometry.data_sectors())?;
+            }
+            subject.settle();
+            stand_still(machine, &subject, fault)
+        };
+        go_on().map_err(|what| Wrong::Mismatch(format!("going on from boundary {at}: {what}")))?;
+        Ok(fenced)
+    }
+
+    /// What was promised before the cut: a direction that was accepted, a pause that was acknowledged.
+    pub(crate) fn check_promise(&self, subject: &Subject<'_>, expected: Expected) -> Result<(), String> {
+        let Some((activity, direction)) = expected.filter(|_| subject.keeps_promises()) else { return Ok(()) };
+        let end = match direction {
+            VolumeState::Encrypt => self.plan.geometry.data_sectors().get(),
+            VolumeState::Decrypt => 0,
+        };
+        let at_end = subject.boundary().get() == end && subject.activity() == Activity::Idle;
+        if subject.direction() != direction || subject.activity() != activity && !at_end {
+            let (is, goes) = (subject.activity(), subject.direction());
+            return Err(format!("{activity:?} {direction:?} was acknowledged, and the boot finds {is:?} {goes:?}"));
+        }
+        Ok(())
+    }
+
+    /// Users write to what is damaged; that heals it.
+    fn heal(&self, machine: &Machine, rng: &mut Rng) {
+        let mut world = machine.world();
+        let total = self.plan.geometry.data_sectors().get();
+        for sector in world.shields.clone() {
+            let count = rng.between(1, 2).min(total - sector);
+            let boundary = world.published;
+            world.user_writes(DataExtent::new(DataSector::new(sector), SectorCount::new(count)), boundary);
+        }
+    }
+}
