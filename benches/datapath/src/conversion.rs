@@ -2,7 +2,7 @@
 //! what it does to the requests of others.
 
 use vck_ntsim::SchedulerKind;
-use vck_ntsim::storage::{DiskOp, Timing};
+use vck_ntsim::storage::{DiskOp, IoRecord, Timing};
 
 use crate::raw::{Load, Pattern, run};
 use crate::stack::{Machine, Setup, Stack};
@@ -37,8 +37,65 @@ fn read_then_write(timing: Timing) -> u64 {
     pass(false) + pass(true)
 }
 
-/// Nanoseconds of a sweep over the data region with nobody else there.
-fn sweep(timing: Timing) -> u64 {
+/// A sweep over the data region with nobody else there, nanoseconds.
+struct Swept {
+    elapsed: u64,
+    reading: u64,
+    writing: u64,
+    records: u64,
+    flushing: u64,
+    flushes: u64,
+    closed: Closed,
+}
+
+/// What flushes took, without the wait for what was at the device before: the mean, and the longest.
+fn flushes(log: &[IoRecord]) -> (u64, u64) {
+    let (mut busy, mut taken) = (0, Vec::new());
+    for record in log {
+        if record.op == DiskOp::Flush {
+            taken.push(record.done - record.time.max(busy));
+        }
+        busy = busy.max(record.done);
+    }
+    (taken.iter().sum::<u64>() / (taken.len() as u64).max(1), taken.iter().copied().max().unwrap_or(0))
+}
+
+/// How long a zone may be closed on a device where a flush takes so long.
+fn limit(flush: u64) -> u64 {
+    (5 * flush).max(10_000_000)
+}
+
+/// How long zones were closed, nanoseconds.
+#[derive(Clone, Copy)]
+struct Closed {
+    /// The longest, as the driver says when the conversion ends or pauses.
+    longest: u64,
+    /// What a flush took at the device on average, once everything before it was done.
+    flush: u64,
+    /// The longest that one took.
+    slowest: u64,
+}
+
+impl Closed {
+    fn of(machine: &Machine) -> Self {
+        let said = |line: &String| {
+            let (_, rest) = line.split_once(" zones were closed for at most ")?;
+            rest.split_once(" us each")?.0.parse::<u64>().ok()
+        };
+        let longest = machine.world.log().iter().filter_map(said).max().expect("the driver says it");
+        let (flush, slowest) = flushes(&machine.world.disk(machine.disk).log());
+        Self { longest: longest * 1000, flush, slowest }
+    }
+
+    fn row(self, what: &str) -> Row {
+        let limit = limit(self.flush);
+        let verdict = Verdict::of(self.longest <= limit);
+        let ratio = format!("a flush took {}", ms(self.flush));
+        Row::new(what, ms(self.longest), ratio, &format!("<= {}", ms(limit)), verdict)
+    }
+}
+
+fn sweep(timing: Timing) -> Swept {
     let machine = boot(Stack::Full, timing);
     let disk = machine.world.disk(machine.disk);
     disk.clear_log();
@@ -47,13 +104,27 @@ fn sweep(timing: Timing) -> u64 {
     machine.wait_for_conversion();
     assert_eq!(client.status(&path).expect("a status").boundary, DATA / 512);
     let log = disk.log();
-    let times = || log.iter().filter(|record| record.op != DiskOp::Trim).map(|record| record.time);
-    times().max().unwrap_or(0) - times().min().unwrap_or(0)
+    let spent = |of: &dyn Fn(&IoRecord) -> bool| -> u64 {
+        log.iter().filter(|record| of(record)).map(|record| record.done - record.time).sum()
+    };
+    let is_data = |record: &IoRecord| record.lba < DATA / 512;
+    Swept {
+        elapsed: log.iter().map(|record| record.done).max().unwrap_or(0)
+            - log.iter().map(|record| record.time).min().unwrap_or(0),
+        reading: spent(&|record| record.op == DiskOp::Read),
+        writing: spent(&|record| record.op == DiskOp::Write && is_data(record)),
+        records: spent(&|record| record.op == DiskOp::Write && !is_data(record)),
+        flushing: spent(&|record| record.op == DiskOp::Flush),
+        flushes: log.iter().filter(|record| record.op == DiskOp::Flush).count() as u64,
+        closed: Closed::of(&machine),
+    }
 }
 
-/// Latencies in ascending order, nanoseconds, of random 4 KiB requests at depth 4, with a sweep beside them if asked for.
-fn foreground(stack: Stack, timing: Timing, write: bool, sweeping: bool) -> Vec<u64> {
+/// Latencies in ascending order, nanoseconds, of random 4 KiB requests at depth 4, with a sweep beside them if asked for, and
+/// how long that closed zones.
+fn foreground(stack: Stack, timing: Timing, write: bool, sweeping: bool) -> (Vec<u64>, Option<Closed>) {
     let machine = boot(stack, timing);
+    machine.world.disk(machine.disk).clear_log();
     if sweeping {
         machine.client().encrypt(&machine.path()).expect("the conversion starts");
     }
@@ -63,7 +134,14 @@ fn foreground(stack: Stack, timing: Timing, write: bool, sweeping: bool) -> Vec<
     assert_eq!(outcome.failed, 0);
     let mut latencies = outcome.latencies;
     latencies.sort_unstable();
-    latencies
+    let closed = sweeping.then(|| {
+        let running = machine.client().progress(&machine.path()).expect("a progress").0 != 0;
+        if running {
+            machine.client().pause(&machine.path()).expect("the conversion pauses");
+        }
+        Closed::of(&machine)
+    });
+    (latencies, closed)
 }
 
 fn percentile(sorted: &[u64], percent: usize) -> u64 {
@@ -87,37 +165,58 @@ pub(crate) fn rows() -> Vec<Row> {
 
 fn rate((name, timing, share): Device) -> Vec<Row> {
     let (alone, swept) = (read_then_write(timing), sweep(timing));
-    let ratio = float(alone) / float(swept);
+    let ratio = float(alone) / float(swept.elapsed);
+    let [reading, writing, records] = [swept.reading, swept.writing, swept.records].map(ms);
+    let flushing = format!("{} in {} flushes", ms(swept.flushing), swept.flushes);
     vec![
         Row::new(&format!("{name}: read, then write, nothing else"), ms(alone), String::new(), "", Verdict::Baseline),
         Row::new(
             &format!("{name}: sweep at Full"),
-            ms(swept),
+            ms(swept.elapsed),
             format!("{:.0} % of read, then write", ratio * 100.0),
             &format!(">= {:.0} %", share * 100.0),
             Verdict::of(ratio >= share),
         ),
+        Row::new(
+            &format!("{name}: of that reading, writing"),
+            format!("{reading}, {writing}"),
+            String::new(),
+            "",
+            Verdict::Baseline,
+        ),
+        Row::new(
+            &format!("{name}: records and blocks, flushing"),
+            format!("{records}, {flushing}"),
+            String::new(),
+            "",
+            Verdict::Baseline,
+        ),
+        swept.closed.row(&format!("{name}: longest that a zone is closed, sweep at Full alone")),
     ]
 }
 
-/// How long a gate stays closed, seen from outside: the longest request beside a sweep at full pace, less what the longest takes
-/// without. Never too short: a request may also wait for the sweep's I/O at the device.
+/// How long a zone is closed with others there, as the driver says, and what they see of it: their longest request, less what the
+/// longest takes without a sweep. The limit is that of the slowest flush, because a flush also writes what others wrote. They
+/// may see twice as much: a bucket of the gate may lie in two zones that are closed one after the other, and their requests
+/// also wait for the sweep's at the device.
 fn closed((name, timing, _): Device) -> Vec<Row> {
-    let longest = |sweeping| percentile(&foreground(Stack::Full, timing, true, sweeping), 100);
-    let waited = longest(true).saturating_sub(longest(false));
-    let limit = (5 * timing.flush).max(10_000_000);
-    vec![Row::new(
-        &format!("{name}: longest wait for a gate, sweep at Full"),
-        ms(waited),
-        format!("{:.1} flushes", float(waited) / float(timing.flush.max(1))),
-        &format!("<= {}", ms(limit)),
-        Verdict::of(waited <= limit),
-    )]
+    let (beside, closed) = foreground(Stack::Full, timing, true, true);
+    let (alone, _) = foreground(Stack::Full, timing, true, false);
+    let waited = percentile(&beside, 100).saturating_sub(percentile(&alone, 100));
+    let what = format!("{name}: longest that a zone is closed, sweep at Full beside random writes");
+    let seen = format!("{name}: the longest of those writes, less the longest without a sweep");
+    let rows = closed.map(|closed| {
+        let limit = 2 * limit(closed.slowest);
+        let verdict = Verdict::of(waited <= limit);
+        let seen = Row::new(&seen, ms(waited), String::new(), &format!("<= {}", ms(limit)), verdict);
+        [Closed { flush: closed.slowest, ..closed }.row(&what), seen]
+    });
+    rows.into_iter().flatten().collect()
 }
 
 fn beside((name, timing, _): Device) -> Vec<Row> {
     let row = |write| {
-        let p99 = |sweeping| percentile(&foreground(Stack::Balanced, timing, write, sweeping), 99);
+        let p99 = |sweeping| percentile(&foreground(Stack::Balanced, timing, write, sweeping).0, 99);
         let (quiet, beside) = (p99(false), p99(true));
         let ratio = float(beside) / float(quiet.max(1));
         Row::new(
