@@ -25,6 +25,8 @@ fn asked() -> Option<Kernel> {
         let name = std::env::var(VARIABLE).unwrap_or_default();
         let found = Kernel::ALL.into_iter().find(|kernel| kernel.name() == name);
         assert!(found.is_some() || name.is_empty(), "{VARIABLE}={name}: one of portable, aes-ni, vaes-256, vaes-512");
+        let there = found.is_none_or(|kernel| Features::detected().contains(kernel.features()));
+        assert!(there, "{VARIABLE}={name}: the processor does not have it");
         found
     })
 }

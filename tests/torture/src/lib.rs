@@ -24,6 +24,7 @@ pub mod fault;
 pub mod heap;
 pub mod image;
 pub mod journal;
+mod kernel;
 mod live;
 pub mod machine;
 pub mod model;

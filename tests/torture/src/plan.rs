@@ -83,10 +83,12 @@ impl Plan {
         };
         let total = data + 2 * u64::from(MIN_METADATA_SIZE) / family.size.u64();
         let geometry = options.geometry(family.size, SectorCount::new(total)).expect("a valid layout");
+        let xts = |features| XtsVolumeCipher::with_features(&KEYS[0], &KEYS[1], features).expect("keys");
         let cipher: Arc<dyn VolumeCipher> = if rng.chance(1, 8) {
-            Arc::new(XtsVolumeCipher::new(&KEYS[0], &KEYS[1]).expect("keys"))
+            crate::kernel::fastest(xts)
         } else {
-            Arc::new(KeyStream(rng.next()))
+            let stream = KeyStream(rng.next());
+            crate::kernel::forced(xts).unwrap_or_else(|| Arc::new(stream))
         };
         let batch = ByteLen::new(family.size.u64() * rng.between(2, 5));
         let model = Model::new(rng.next(), family.size, data);
