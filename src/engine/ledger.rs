@@ -53,7 +53,8 @@ pub(super) struct Ledger {
     pub(super) error: Option<SweepError>,
     /// What the flush of the last entry took.
     pub(super) last_flush: Duration,
-    accept_no_flush: bool,
+    /// Whether a device that has no flush is as good as one that flushed.
+    pub(super) accept_no_flush: bool,
 }
 
 impl Ledger {

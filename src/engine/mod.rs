@@ -95,6 +95,12 @@ pub trait ZoneGate {
     /// zone at a time. An empty zone: none.
     fn watch(&self, zone: DataExtent);
 
+    /// Whether the last watch could begin. If not, [`ZoneGate::is_untouched`] will say no, and nothing needs to be prepared
+    /// for a yes.
+    fn watches(&self) -> bool {
+        true
+    }
+
     /// Whether `zone`, which is closed, is the watched one, and no write was under way in it then or came since. What a
     /// flush covered that began after the watch is then all that the zone holds, and what was read after the watch is what
     /// it holds. `false` is always a safe answer.

@@ -203,10 +203,15 @@ impl Sweep {
         self.prepare(parts)?;
         let ahead = self.read_ahead(parts, &plan)?;
         let mut held = Self::close(parts, plan)?;
-        if ahead && !parts.gate.is_untouched(plan.zone) && !self.step_size.has_room_to_read(plan.zone.count) {
-            // It was written to meanwhile. To do all of it again would keep a zone of this size closed for too long.
+        let smallest = self.step_size.smallest();
+        if self.ledger.has_journal()
+            && self.batch > smallest
+            && !(ahead && parts.gate.is_untouched(plan.zone))
+            && !self.step_size.has_room_to_read(plan.zone.count)
+        {
+            // It is to be read while it is closed, and a zone of this size would be closed for too long.
             parts.gate.open(plan.zone);
-            self.batch = self.step_size.smallest();
+            self.batch = smallest;
             plan = self.next_plan().unwrap_or(plan);
             self.prepare(parts)?;
             held = Self::close(parts, plan)?;
@@ -235,6 +240,11 @@ impl Sweep {
         }
         if !watched {
             parts.gate.watch(plan.zone);
+        }
+        if !parts.gate.watches() {
+            return Ok(false);
+        }
+        if !watched {
             // The watch counts on this flush.
             self.ledger.flush(parts.io).inspect_err(|_| parts.gate.watch(DataExtent::default()))?;
         }
@@ -322,7 +332,7 @@ impl Sweep {
             let _attempt = self.record_healed(parts);
             return Step::Idle;
         }
-        let done = self.bring_up_to_date(parts);
+        let done = self.bring_up_to_date_at_rest(parts);
         self.give_back();
         let Err(failure) = done else {
             if self.failed_steps > 0 && self.state != State::Faulted {
@@ -355,6 +365,15 @@ impl Sweep {
         self.healed |= self.ledger.drop_healed(parts)?;
         self.ledger.catch_up(parts, self.position)?;
         self.record_healed(parts)
+    }
+
+    /// The same while nothing converts, also on a device without a flush: what is written is true whatever survives, and
+    /// nobody asked for a conversion.
+    fn bring_up_to_date_at_rest(&mut self, parts: &Parts<'_>) -> Result<(), Failure> {
+        let policy = core::mem::replace(&mut self.ledger.accept_no_flush, true);
+        let done = self.bring_up_to_date(parts);
+        self.ledger.accept_no_flush = policy;
+        done
     }
 
     /// Says in the journal which damaged sectors were written since.

@@ -441,6 +441,10 @@ impl ZoneGate for Gate<'_> {
         self.watched.set(self.side.gate.writes(zone).map(|writes| (zone, writes)));
     }
 
+    fn watches(&self) -> bool {
+        self.watched.get().is_some()
+    }
+
     fn is_untouched(&self, zone: DataExtent) -> bool {
         let now = self.side.gate.writes(zone).map(|writes| (zone, writes));
         now.is_some() && now == self.watched.get()

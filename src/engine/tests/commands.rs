@@ -133,6 +133,19 @@ fn a_device_without_flush_is_refused_unless_accepted() {
     }
 }
 
+/// Nobody asked for a conversion: that the blocks of an idle volume lag is no reason to stop at.
+#[test]
+fn an_idle_volume_on_a_device_without_flush_is_brought_up_to_date_and_not_faulted() {
+    let mut rig = Rig::journaled(SectorSize::S512, 24, 10);
+    rig.command(Command::StartEncrypt).unwrap();
+    rig.command(Command::StartDecrypt).unwrap();
+    let mut again = rig.reboot(rig.world.durable_image()).unwrap();
+    again.world.set_fault(Fault::Flushes(NtStatus::NOT_SUPPORTED));
+    assert_eq!((again.step(), again.state()), (Step::Idle, State::Idle));
+    assert_eq!(again.blocks_say().1, VolumeState::Decrypt);
+    assert_eq!(again.command(Command::StartEncrypt).unwrap_err().status(), NtStatus::NOT_SUPPORTED, "as before");
+}
+
 #[test]
 fn a_pause_finishes_a_step_that_waits_for_its_next_attempt() {
     let mut rig = rig();

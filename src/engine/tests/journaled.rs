@@ -127,6 +127,18 @@ fn a_zone_that_is_watched_is_read_before_it_is_closed() {
     }
 }
 
+/// Nothing is read or flushed in vain.
+#[test]
+fn a_zone_that_cannot_be_watched_is_read_when_it_is_closed() {
+    let mut rig = rig(Command::StartEncrypt);
+    rig.world.crowd();
+    rig.command(Command::StartEncrypt).unwrap();
+    rig.world.take_log();
+    assert_eq!(rig.step(), Step::Worked);
+    assert!(did(&rig).starts_with(&[Close, Flush, Read, Blocks, Record, Flush, Data]));
+    rig.check_durable();
+}
+
 /// Goes on to the end while somebody writes once to `sector`, after so many reads of the device; what the volume then holds
 /// must be what was written. Whether the write came in time.
 fn with_interloper(rig: &mut Rig, reads: u32, sector: DataSector) -> bool {

@@ -82,6 +82,8 @@ struct Inner {
     shields: Vec<DataSector>,
     /// The watched zone, and whether a user wrote to it since.
     watched: Option<(DataExtent, bool)>,
+    /// Whether requests are always inside, so that no watch can begin.
+    crowded: bool,
     now_is: Duration,
     foreground: Foreground,
     interloper: Option<Interloper>,
@@ -112,6 +114,7 @@ impl World {
             fence: None,
             shields: Vec::new(),
             watched: None,
+            crowded: false,
             now_is: Duration::ZERO,
             foreground: Foreground::default(),
             interloper: None,
@@ -146,6 +149,11 @@ impl World {
     /// What the sweep is told about other users from now on.
     pub(super) fn set_foreground(&self, foreground: Foreground) {
         self.inner().foreground = foreground;
+    }
+
+    /// From now on no watch can begin.
+    pub(super) fn crowd(&self) {
+        self.inner().crowded = true;
     }
 
     pub(super) fn expect_interloper(&self, interloper: Interloper) {
@@ -382,7 +390,12 @@ impl ZoneGate for World {
     }
 
     fn watch(&self, zone: DataExtent) {
-        self.inner().watched = Some((zone, false));
+        let mut inner = self.inner();
+        inner.watched = (!inner.crowded).then_some((zone, false));
+    }
+
+    fn watches(&self) -> bool {
+        self.inner().watched.is_some()
     }
 
     fn is_untouched(&self, zone: DataExtent) -> bool {
