@@ -282,14 +282,14 @@ impl Rig {
         self.world.user_writes(sector, self.geometry.data_to_lba(sector).unwrap(), &bytes);
     }
 
-    /// A user will overwrite `sector` when the device was read so many times, if the gate lets it in then.
-    pub(super) fn expect_interloper(&self, reads: u32, sector: DataSector, value: u8) {
+    /// A user will overwrite `sector` after so many calls of the device, as soon as the gate lets it in.
+    pub(super) fn expect_interloper(&self, calls: u32, sector: DataSector, value: u8) {
         let size = self.geometry.sector_size();
         let plain = vec![value; size.usize()];
         let mut cipher = plain.clone();
         self.cipher.encrypt_area(&mut cipher, size, sector);
         let lba = self.geometry.data_to_lba(sector).unwrap();
-        self.world.expect_interloper(Interloper { reads, sector, lba, sides: [plain, cipher] });
+        self.world.expect_interloper(Interloper { calls, sector, lba, sides: [plain, cipher] });
     }
 
     /// Believes what the interloper wrote, if that is done. Whether it is.

@@ -56,9 +56,9 @@ pub(super) enum Fault {
     Flushes(NtStatus),
 }
 
-/// A user who writes to a sector, once, when the device was read so many times.
+/// A user who writes to a sector, once, after so many calls of the device.
 pub(super) struct Interloper {
-    pub(super) reads: u32,
+    pub(super) calls: u32,
     pub(super) sector: DataSector,
     pub(super) lba: Lba,
     /// What is written above the boundary and below it.
@@ -165,14 +165,14 @@ impl World {
         self.inner().interloper.is_some()
     }
 
-    /// The interloper's turn, if enough was read and the gate is open.
+    /// The interloper's turn, if it was called often enough and the gate is open.
     fn interlope(&self) {
         let mut inner = self.inner();
         let Some(interloper) = &mut inner.interloper else { return };
-        interloper.reads = interloper.reads.saturating_sub(1);
-        let (reads, sector) = (interloper.reads, interloper.sector);
+        interloper.calls = interloper.calls.saturating_sub(1);
+        let (calls, sector) = (interloper.calls, interloper.sector);
         drop(inner);
-        if reads > 0 || !self.is_open(sector) {
+        if calls > 0 || !self.is_open(sector) {
             return;
         }
         let boundary = self.published();
@@ -339,6 +339,8 @@ impl SectorIo for World {
         let range = self.bytes(lba, stored.len());
         inner.write(range.start, stored, self.size);
         inner.cut();
+        drop(inner);
+        self.interlope();
         result
     }
 
@@ -349,6 +351,8 @@ impl SectorIo for World {
         inner.durable = inner.now.clone();
         inner.pending.clear();
         inner.cut();
+        drop(inner);
+        self.interlope();
         Ok(())
     }
 }
