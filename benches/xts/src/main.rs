@@ -1,6 +1,6 @@
 //! How fast the sector cipher is, beside the implementations that others use, in one run.
 //!
-//! `--seconds N` (20): how long one core is measured; two cores take half of it more. `--json FILE`, `--svg FILE`:
+//! `--seconds N` (20): how long one core is measured; two cores, and whether they are two, take three quarters of it more. `--json FILE`, `--svg FILE`:
 //! the results and a plot. `--peer` is for the program itself: it answers for OpenSSL on its standard input and output.
 
 #![deny(unsafe_code)]
@@ -73,11 +73,13 @@ fn main() -> io::Result<()> {
     drop(all);
     let limit = Duration::from_secs(arguments.seconds) / 4;
     let cores = [512, 4096].map(|sector| cores::measure(&key, sector, limit));
+    let sharing = cores::sharing(&key, limit);
+    machine.push(table::sharing(sharing.as_ref()));
     machine.push(format!("load after: {}", load()));
     let rows = table::rows(&speeds, &cores);
     println!("\n{}\n\n{}", machine.join("\n"), table::text(&rows));
     if let Some(file) = arguments.json {
-        fs::write(file, format!("{:#}\n", report::json(&machine, &speeds, &cores, &rows)))?;
+        fs::write(file, format!("{:#}\n", report::json(&machine, &speeds, (&cores, sharing.as_ref()), &rows)))?;
     }
     if let Some(file) = arguments.svg {
         fs::write(file, report::svg(&speeds))?;

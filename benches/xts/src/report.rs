@@ -4,12 +4,17 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::cores::Cores;
+use crate::cores::{Cores, Sharing};
 use crate::measure::{CASES, Speed};
 use crate::table::Row;
 
 /// Everything that was measured, and the table.
-pub(crate) fn json(machine: &[String], speeds: &[Speed], cores: &[Cores], rows: &[Row]) -> Value {
+pub(crate) fn json(
+    machine: &[String],
+    speeds: &[Speed],
+    (cores, sharing): (&[Cores], Option<&Sharing>),
+    rows: &[Row],
+) -> Value {
     let speeds: Vec<_> = speeds
         .iter()
         .map(|one| {
@@ -36,7 +41,21 @@ pub(crate) fn json(machine: &[String], speeds: &[Speed], cores: &[Cores], rows: 
         })
         .collect();
     let table: Vec<_> = rows.iter().map(|row| &row.cells).collect();
-    json!({ "machine": machine, "one_core": speeds, "two_cores": cores, "table": table })
+    let sharing = sharing.map(|one| {
+        json!({
+            "cipher_beside_cipher": one.cipher_beside_cipher,
+            "cipher_beside_chain": one.cipher_beside_chain,
+            "chain_beside_cipher": one.chain_beside_cipher,
+            "chain_beside_chain": one.chain_beside_chain,
+        })
+    });
+    json!({
+        "machine": machine,
+        "one_core": speeds,
+        "two_cores": cores,
+        "side_by_side_to_alone": sharing,
+        "table": table,
+    })
 }
 
 const BAR: usize = 16;

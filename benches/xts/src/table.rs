@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use vck_common::xts::Kernel;
 
 use crate::contender::Who;
-use crate::cores::Cores;
+use crate::cores::{Cores, Sharing};
 use crate::measure::{CASES, Speed};
 use crate::ours::{available, best};
 
@@ -114,6 +114,17 @@ fn two_cores(cores: &Cores) -> Row {
     let name = format!("{}, two cores", best().name());
     let text = format!(">= 1.9 x one core: {verdict}; {one} and {two} of {rounds} bursts undisturbed)");
     Row { cells: [cores.sector.to_string(), direction(true), name, median, "-".to_owned(), "-".to_owned(), text] }
+}
+
+/// What the two processors leave of each other, in a line.
+pub(crate) fn sharing(found: Option<&Sharing>) -> String {
+    let Some(found) = found else { return "side by side: not measurable here (other load)".to_owned() };
+    let Sharing { cipher_beside_cipher, cipher_beside_chain, chain_beside_cipher, chain_beside_chain } = found;
+    format!(
+        "side by side, to alone: cipher beside cipher {cipher_beside_cipher:.2}, beside multiplications \
+         {cipher_beside_chain:.2}; multiplications beside cipher {chain_beside_cipher:.2}, beside multiplications \
+         {chain_beside_chain:.2}"
+    )
 }
 
 /// The table as text.
