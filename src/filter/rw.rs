@@ -63,8 +63,6 @@ impl Job {
 pub fn work(_: Passive, irp: Irp, word: usize) {
     let (job, stay) = Job::parse(word);
     let done = irp.redispatch::<FilterDevice, ()>(|device, irp| match job {
-        // Pending by now, so it goes down with a stack location of its own.
-        // Pending by now, which the completion routine knows from the drivers below.
         Job::Dispatch if irp.request().major() == major::FLUSH_BUFFERS => flush(device, irp).settled(),
         Job::Dispatch => dispatch(device, irp).settled(),
         Job::Encrypt => {

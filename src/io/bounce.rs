@@ -16,8 +16,8 @@ use vck_common::{VckError, VckResult};
 
 use crate::nt::{Bounce, KVec, Slots, processor_count, processor_number, try_box};
 
-/// Sizes that buffers are made in, bytes, and how many of each are kept: 10.5 MiB at most.
-const SIZES: [(usize, usize); 3] = [(4 << 10, 128), (64 << 10, 32), (1 << 20, 8)];
+/// Sizes that buffers are made in, bytes, and how many of each are kept: 12.5 MiB at most.
+const SIZES: [(usize, usize); 4] = [(4 << 10, 128), (64 << 10, 32), (256 << 10, 8), (1 << 20, 8)];
 
 /// More shelves would spread what is kept too thin.
 const MAX_SHELVES: usize = 8;
@@ -36,16 +36,17 @@ pub struct BounceBuffers {
 }
 
 impl BounceBuffers {
-    /// The most bytes of buffers that one volume may have. As many writes of a mebibyte as any queue below holds.
+    /// The most bytes of buffers that one volume may have: 64 writes of a mebibyte. Beyond it writes go one at a time, which a queue
+    /// deep enough to get there bears.
     pub const LIMIT: usize = 64 << 20;
 
     /// Nothing kept yet, with room for all that may be.
     pub fn try_new() -> VckResult<Self> {
         let count = processor_count().min(MAX_SHELVES);
-        let [small, middle, large] = SIZES.map(|(_, most)| most.div_ceil(count));
+        let [page, small, middle, large] = SIZES.map(|(_, most)| most.div_ceil(count));
         let mut shelves = KVec::new();
         for _ in 0..count {
-            let kept = [Slots::try_new(small)?, Slots::try_new(middle)?, Slots::try_new(large)?];
+            let kept = [Slots::try_new(page)?, Slots::try_new(small)?, Slots::try_new(middle)?, Slots::try_new(large)?];
             shelves.try_push(Shelf { kept })?;
         }
         Ok(Self { shelves, made: AtomicUsize::new(0) })

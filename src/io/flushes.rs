@@ -5,7 +5,7 @@
 //!
 //! # Invariants
 //! * A flush of a program is inside `passing` from before it is sent until its outcome is counted.
-//! * Only failures are counted that a device reports after it had the request: one without a flush drops nothing.
+//! * Everything that is not a success is counted, warnings such as a reset of the bus too; but a device without a flush drops nothing.
 //!
 //! # Ordering rules
 //! A writer notes [`Flushes::failures`] before its first write is sent. After its own flush has succeeded it calls
@@ -37,7 +37,7 @@ impl Flushes {
 
     /// That flush has ended with `status`. IRQL <= DISPATCH_LEVEL.
     pub fn ended(&self, stay: Stay, status: NtStatus) {
-        if status.is_error() && !says_unsupported(status) {
+        if !status.is_success() && !says_unsupported(status) {
             self.note_failure();
         }
         drop(self.passing.resume(stay));

@@ -1,14 +1,16 @@
 //! A caller's WRITE that goes down with a buffer of the driver's in the place of its own.
 //!
 //! The drivers below get the caller's own IRP: its flags, thread, priority, activity and cancellation reach them as they would
-//! without a filter. What they look at is the MDL, and that describes the driver's buffer while they have the IRP.
+//! without a filter. What they look at is the MDL, and that describes the driver's buffer while they have the IRP; so does the user
+//! buffer, which drivers that split requests take for the address that the MDL begins with.
 //!
 //! # Invariants
-//! The caller's MDL is out of its IRP only between the call of the driver below and our completion routine, which puts it back
-//! before a driver above, or the I/O manager, sees the IRP again. It stays locked and mapped meanwhile: whoever made it undoes
+//! The caller's MDL and buffer are out of its IRP only between the call of the driver below and our completion routine, which puts them back
+//! before a driver above, or the I/O manager, sees the IRP again. The MDL stays locked and mapped meanwhile: whoever made it undoes
 //! that when the IRP is complete.
 
 use alloc::boxed::Box;
+use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 
 use vck_common::{ByteOffset, NtStatus, VckResult};
@@ -22,13 +24,15 @@ use super::sys;
 /// A buffer to send instead of a caller's.
 pub struct Bounce {
     buffer: DescribedBuffer,
-    /// The caller's MDL while the buffer's is in its IRP.
-    callers: *mut sys::MDL,
+    /// The caller's MDL and user buffer while ours are in its IRP.
+    callers: (*mut sys::MDL, *mut c_void),
     word: usize,
 }
 
-// SAFETY: the buffer is owned; the caller's MDL belongs to the IRP that the buffer travels with.
+// SAFETY: the buffer is owned; the caller's pointers belong to the IRP that the buffer travels with.
 unsafe impl Send for Bounce {}
+
+const NOBODYS: (*mut sys::MDL, *mut c_void) = (ptr::null_mut(), ptr::null_mut());
 
 /// Called when a WRITE that was sent with a [`Bounce`] has completed, and its own MDL is in it again. The IRP goes on to the drivers
 /// above afterwards, with the status from below. IRQL <= DISPATCH_LEVEL.
@@ -42,7 +46,7 @@ pub trait BounceDone<E: DeviceRole> {
 impl Bounce {
     /// Allocates everything for writes of up to `bytes`. IRQL <= DISPATCH_LEVEL.
     pub fn try_new(bytes: usize) -> VckResult<Self> {
-        Ok(Self { buffer: DescribedBuffer::try_new(bytes)?, callers: ptr::null_mut(), word: 0 })
+        Ok(Self { buffer: DescribedBuffer::try_new(bytes)?, callers: NOBODYS, word: 0 })
     }
 
     /// Bytes of the buffer.
@@ -80,7 +84,8 @@ impl Bounce {
         let Ok(mdl) = bounce.buffer.describe(length) else { return Err((irp, bounce, context)) };
         // SAFETY: owned.
         let fields = unsafe { &mut *irp.raw().as_ptr() };
-        bounce.callers = core::mem::replace(&mut fields.MdlAddress, mdl.as_ptr());
+        bounce.callers = (fields.MdlAddress, fields.UserBuffer);
+        (fields.MdlAddress, fields.UserBuffer) = (mdl.as_ptr(), bounce.buffer.address());
         bounce.word = context.into_word();
         let raw = Box::into_raw(bounce);
         // SAFETY: the routine of the same D takes the box back and releases the remove lock.
@@ -101,7 +106,7 @@ unsafe extern "C" fn sent<E: DeviceRole, D: BounceDone<E>>(
     };
     // SAFETY: ours during the routine.
     let fields = unsafe { &mut *irp };
-    fields.MdlAddress = core::mem::replace(&mut bounce.callers, ptr::null_mut());
+    (fields.MdlAddress, fields.UserBuffer) = core::mem::replace(&mut bounce.callers, NOBODYS);
     if fields.PendingReturned != 0 {
         // SAFETY: ours during the routine.
         unsafe { mark_pending(raw) };

@@ -36,6 +36,11 @@ impl DescribedBuffer {
         Ok(Self { whole, part, buffer })
     }
 
+    /// Where the buffer, and every MDL of it, begins.
+    pub(super) fn address(&self) -> *mut core::ffi::c_void {
+        self.buffer.as_ptr().cast()
+    }
+
     pub(super) fn as_slice(&self) -> &[u8] {
         self.buffer.as_slice()
     }

@@ -163,6 +163,7 @@ fn send(device: PDEVICE_OBJECT, request: &RawIo) -> RawReply {
         if IofCallDriver(device, irp) == STATUS_PENDING {
             let _ = KeWaitForSingleObject(event.cast(), 0, 0, 0, null_mut());
         }
+        assert!((*irp).MdlAddress == first && (*irp).UserBuffer == virtual_address(first), "not as it was sent");
         ((*irp).IoStatus.__bindgen_anon_1.Status, (*irp).IoStatus.Information)
     };
     // SAFETY: the buffer has at least `length` bytes and nobody uses it any more.
@@ -206,12 +207,19 @@ fn describe(buffer: PVOID, length: u32, shape: RawMdl) -> (PMDL, PMDL) {
     }
 }
 
+/// `MmGetMdlVirtualAddress`. Those who send paging writes put it into UserBuffer.
+fn virtual_address(mdl: PMDL) -> PVOID {
+    // SAFETY: null or an MDL of ours.
+    unsafe { mdl.as_ref() }.map_or(null_mut(), |mdl| mdl.StartVa.wrapping_byte_add(mdl.ByteOffset as usize))
+}
+
 fn fill_in(irp: PIRP, request: &RawIo, mdl: PMDL, event: PVOID) {
     let major = if request.write { IRP_MJ_WRITE } else { IRP_MJ_READ };
     let paging = IRP_NOCACHE | IRP_PAGING_IO | IRP_SYNCHRONOUS_PAGING_IO;
     // SAFETY: a fresh IRP that is ours, with a next location.
     unsafe {
         (*irp).MdlAddress = mdl;
+        (*irp).UserBuffer = virtual_address(mdl);
         (*irp).Flags = if request.paging { paging } else { IRP_NOCACHE };
         (*irp).RequestorMode = i8::from(request.user_mode);
         let current = (*irp).Tail.Overlay.__bindgen_anon_2.__bindgen_anon_1.CurrentStackLocation;

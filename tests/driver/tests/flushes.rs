@@ -43,6 +43,7 @@ vck_windrv::driver_entry!(product);
 const DATA: u64 = 1 << 20;
 const NAME: &str = r"\??\D:";
 const FULL: NtStatus = NtStatus::IO_DEVICE_ERROR;
+const BUS_RESET: NtStatus = NtStatus(0x8000_001D_u32.cast_signed());
 
 /// Runs `body` as a thread of the driver would.
 fn driver(world: &World, body: impl FnOnce(&VolumeIo) -> VckResult<()> + Send + 'static) -> VckResult<()> {
@@ -86,6 +87,13 @@ fn a_program_s_failed_flush_is_the_driver_s_too() {
     assert_eq!(users_flush(&world), Err(FULL));
     let lost = driver(&world, SectorIo::flush);
     assert_eq!(lost, Err(VckError::Device { status: FULL, lba: None }));
+    driver(&world, |io| write(io).and_then(|()| io.flush())).expect("written again");
+
+    // A reset of the bus is reported as a warning and loses as much.
+    driver(&world, write).expect("written");
+    fail_next_flush(&world, disk, BUS_RESET);
+    assert_eq!(users_flush(&world), Err(BUS_RESET));
+    assert_eq!(driver(&world, SectorIo::flush), lost);
     driver(&world, |io| write(io).and_then(|()| io.flush())).expect("written again");
 
     // A flush that succeeded in between takes nothing away, and one that no device got loses nothing.

@@ -11,7 +11,7 @@ use crate::abi::io::arena::Span;
 use crate::abi::io::mdl;
 use crate::abi::io::view::{Device, Irp};
 use crate::abi::*;
-use crate::core::Kernel;
+use crate::core::{Kernel, Rule};
 use crate::io::Side;
 use crate::pnp::Phase;
 
@@ -83,6 +83,11 @@ impl Kernel {
         };
         if runs.first().is_some_and(|run| run.addr & device.alignment() as usize != 0) {
             return self.volume_plain(irp, STATUS_INVALID_PARAMETER);
+        }
+        // Drivers that split a request take the one for the address of the other.
+        let user = irp.user_buffer().addr();
+        if user != 0 && runs.first().is_some_and(|run| run.addr != user) {
+            self.finding(Rule::MdlState, "a transfer has another buffer in UserBuffer than in MdlAddress");
         }
         let arrival = self.arrival(extent, irp, offset, length);
         if u32::from(stack.major()) == IRP_MJ_WRITE {

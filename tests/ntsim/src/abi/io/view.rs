@@ -70,6 +70,7 @@ view! {
             information IoStatus.Information: ULONG_PTR;
             stack_count StackCount: CHAR;
             current_location CurrentLocation: CHAR;
+            user_buffer UserBuffer: PVOID;
             thread Tail.Overlay.Thread: PETHREAD;
             current_stack Tail.Overlay.__bindgen_anon_2.__bindgen_anon_1.CurrentStackLocation: PIO_STACK_LOCATION;
         }
