@@ -115,6 +115,8 @@ impl Sweep {
             let status = opening.error.map_or(vck_common::NtStatus::IO_DEVICE_ERROR, |error| error.status);
             return Err(VckError::Device { status, lba: opening.error.map(|error| error.lba) });
         }
+        // Nobody is inside a fenced zone, so this waits for neighbours at most. If it fails all the same, the fence stands and later
+        // entries name the zone again: that is true as well, since its digests tell what the recovery has written.
         parts.gate.close_and_drain(zone)?;
         self.ledger.take_over(&opening);
         self.position.boundary = opening.boundary;

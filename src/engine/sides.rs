@@ -74,8 +74,8 @@ impl Bench {
     /// Whether `zone` is sector 0 alone, and that is plaintext which was written since the entry.
     ///
     /// While sector 0 alone is under conversion the volume may show its plain boot sector to a system that has not attached it
-    /// yet, and mounting a file system may change it: FAT and exFAT keep their dirty flag there. Nothing else makes a whole
-    /// boot sector of it: a torn one has ciphertext at one end or the other.
+    /// yet, and mounting a file system may change it: FAT and exFAT keep their dirty flag there. A torn one has ciphertext at
+    /// one end or the other; that this looks like the signature at the end of a sector of 512 bytes happens once in 65,536.
     pub(super) fn is_mounted_start(
         &mut self,
         site: &Site<'_>,
@@ -274,4 +274,53 @@ fn place(site: &Site<'_>, chunk: DataExtent, run: DataExtent) -> VckResult<(Lba,
     let start = run.first.checked_distance_from(chunk.first).and_then(bytes).ok_or(OUTSIDE)?;
     let end = bytes(run.count).and_then(|len| start.checked_add(len)).ok_or(OUTSIDE)?;
     Ok((site.geometry.data_to_lba(run.first).ok_or(OUTSIDE)?, start..end))
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::vec::Vec;
+    use std::{assert, vec};
+
+    use super::*;
+
+    /// The boot sector of a FAT, an exFAT or an NTFS volume, as far as anybody looks.
+    fn boot_sectors(size: usize) -> Vec<Vec<u8>> {
+        let boot = |name: &[u8; 8], fields: &[(usize, u8)]| {
+            let mut boot = vec![0; size];
+            boot[..3].copy_from_slice(&[0xEB, 0x3C, 0x90]);
+            boot[3..11].copy_from_slice(name);
+            for &(at, value) in fields {
+                boot[at] = value;
+            }
+            boot[510..512].copy_from_slice(&[0x55, 0xAA]);
+            boot
+        };
+        vec![
+            boot(b"MSDOS5.0", &[(12, 2), (13, 1), (14, 1), (16, 2), (19, 30), (21, 0xF8)]),
+            boot(b"EXFAT   ", &[(72, 30), (108, 9)]),
+            boot(b"NTFS    ", &[(12, 2), (40, 30)]),
+        ]
+    }
+
+    #[test]
+    fn a_boot_sector_torn_anywhere_is_none() {
+        for size in [512, 4096] {
+            for whole in boot_sectors(size) {
+                assert!(is_whole_boot_sector(&whole));
+                // Stands for ciphertext.
+                let other: Vec<u8> =
+                    (1..=size as u64).map(|at| at.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes()[7]).collect();
+                for split in (16..size).step_by(16) {
+                    let plain_first = [&whole[..split], &other[split..]].concat();
+                    let plain_last = [&other[..split], &whole[split..]].concat();
+                    assert!(
+                        !is_whole_boot_sector(&plain_first) && !is_whole_boot_sector(&plain_last),
+                        "{size} {split}"
+                    );
+                }
+            }
+        }
+    }
 }

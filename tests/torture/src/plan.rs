@@ -59,6 +59,8 @@ pub struct Plan {
     pub rate: u64,
     /// Whether users trim.
     pub trims: bool,
+    /// Whether users flush often.
+    pub flushes: bool,
     /// For everything else.
     pub rng: Rng,
 }
@@ -104,6 +106,7 @@ impl Plan {
             script: Vec::new(),
             rate: if family.live { rng.between(3, 9) } else { 0 },
             trims: family.trouble == Trouble::Trim,
+            flushes: family.trouble == Trouble::Lossy,
             rng,
         };
         plan.make(&options, encrypted, family.trouble == Trouble::Trim);
@@ -195,14 +198,24 @@ impl Plan {
     /// The users of the case.
     #[must_use]
     pub fn users(&self) -> Option<Users> {
-        (self.rate > 0).then(|| Users::new(self.rng.part(77), self.rate, self.trims))
+        (self.rate > 0).then(|| Users::new(self.rng.part(77), self.rate, self.trims, self.flushes))
     }
 
     /// What fails, given the calls of an undisturbed run: each of those that the trouble is about in its turn.
     #[must_use]
     pub fn fault(&self, case: &Case, events: &[Event]) -> Fault {
         let trouble = case.family.trouble;
-        let concerned: Vec<_> = (0..).zip(events).filter(|(_, event)| self.concerns(trouble, event)).collect();
+        let mut concerned: Vec<_> = (0..).zip(events).filter(|(_, event)| self.concerns(trouble, event)).collect();
+        // Every other time a user's flush, and one that comes when the conversion has just written.
+        if trouble == Trouble::Lossy && case.number.is_multiple_of(2) {
+            let wrote = |number: u32| {
+                let before = events[..usize::try_from(number).expect("small")].iter().rfind(|event| !event.user);
+                before.is_some_and(|event| event.op == Op::Write)
+            };
+            let telling = concerned.iter().filter(|(number, event)| event.user && wrote(*number));
+            let telling: Vec<_> = telling.copied().collect();
+            concerned = if telling.is_empty() { concerned } else { telling };
+        }
         let mut rng = self.rng.part(78);
         let turn = usize::try_from(case.number % concerned.len().max(1) as u64).expect("few");
         let Some(&(number, event)) = concerned.get(turn) else { return Fault::None };
@@ -225,6 +238,8 @@ impl Plan {
                 Fault::Replica { lba, from: number }
             }
             (Trouble::Replica, _) => Fault::Bad { reads: Sectors::NONE, writes: one, from: number },
+            // If the conversion's own flush failed next, it would write again on that account alone.
+            (Trouble::Lossy, _) if event.user => Fault::Lossy { from: number, times: 1 },
             (Trouble::Lossy, _) => {
                 Fault::Lossy { from: number, times: u32::try_from(rng.between(1, 3)).expect("small") }
             }

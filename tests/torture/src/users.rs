@@ -42,6 +42,7 @@ pub struct Users {
     /// Requests per 16 calls of the conversion.
     rate: u64,
     trims: bool,
+    flushes: bool,
     flying: Vec<Flying>,
     waiting: Vec<Request>,
 }
@@ -49,14 +50,16 @@ pub struct Users {
 impl Users {
     /// Users that send `rate` requests per 16 calls of the conversion.
     #[must_use]
-    pub const fn new(rng: Rng, rate: u64, trims: bool) -> Self {
-        Self { rng, rate, trims, flying: Vec::new(), waiting: Vec::new() }
+    pub const fn new(rng: Rng, rate: u64, trims: bool, flushes: bool) -> Self {
+        Self { rng, rate, trims, flushes, flying: Vec::new(), waiting: Vec::new() }
     }
 
     fn request(&mut self, sectors: u64) -> Request {
         let kind = match self.rng.below(16) {
-            9..=12 => Kind::Read,
+            9..=10 => Kind::Read,
+            11..=12 if !self.flushes => Kind::Read,
             13..=14 if self.trims => Kind::Trim,
+            11..=14 if self.flushes => Kind::Flush,
             15 => Kind::Flush,
             _ => Kind::Write,
         };

@@ -117,7 +117,7 @@ pub(in crate::jvck) fn new_journal(
     let slots = Slots::of(geometry);
     let slot = sector_buffer(slots.map_or(0, |slots| slots.bytes()))?;
     let nothing = DamagedSector { sector: DataSector::ZERO, damage: Damage::Torn };
-    // The one way to a fallible box without unsafe code leads through a vector.
+    // A vector, because only that can be told to take its memory or fail: `Box::new` ends the system when there is none.
     let mut place = Vec::new();
     place.try_reserve_exact(1).map_err(|_| VckError::NoMemory)?;
     place.push(Journal {
@@ -222,10 +222,15 @@ impl Journal {
         };
         if let Some(found) = &self.found {
             let record = self.slot.get(..found.used).ok_or(OUTSIDE)?;
-            for index in (0..geometry.replica_count()).filter(|&index| again || !found.holders.contains(index)) {
+            let replicas = || 0..geometry.replica_count();
+            for index in replicas().filter(|&index| !found.holders.contains(index)) {
                 delivery.note(index, put(index, found.slot, record));
-                if again {
-                    // One replica after the other: a loss of power may tear what is being written.
+            }
+            if again {
+                // A loss of power may tear what is being written: first the others hold it, then it is written over where it was.
+                flush(io)?;
+                for index in replicas().filter(|&index| found.holders.contains(index)) {
+                    delivery.note(index, put(index, found.slot, record));
                     flush(io)?;
                 }
             }
