@@ -9,7 +9,7 @@ Run: python3 tests/model/conversion_model.py [variant ...]
 """
 import copy, itertools, sys
 
-N, STEP, REPLICAS, BITS = 4, 2, (0, 1), 6
+N, STEP, REPLICAS, BITS = 4, 2, (0, 1), 7
 E = lambda i, p: ('E', i, p)
 D = lambda i, c: c[2] if isinstance(c, tuple) and c[0] == 'E' and c[1] == i else ('D', i, c)
 
@@ -90,13 +90,18 @@ def convert(dev, way, b, journal, user, hook, acked, weak, fails):
     while z:
         if pending: blocks(*pending)                  # blocks lag: their record is already durable
         users([i for i in range(N) if not z[0] <= i < z[1]], b)
-        data(new); barrier('no data flush')
-        if pending: journal.salts = {pending[0]}; pending = None
         after = z[1] if way == 'enc' else z[0]
+        nz = zone(after, way)                         # watched from here on
+        data(new)
+        nold, nnew, ndig = images(dev, nz, way) if nz else ({}, {}, {})   # read ahead: its gate is open
+        touched = nz and users(range(*nz), b)
+        barrier('no data flush')
+        if pending: journal.salts = {pending[0]}; pending = None
         if weak == 'gate opened early': users(range(*z), after)
-        nz = zone(after, way)
-        if nz and users(range(*nz), b): barrier('zone not flushed')   # written to since the data flush began: flushed before it is read
-        nold, nnew, ndig = images(dev, nz, way) if nz else ({}, {}, {})
+        touched = (nz and users(range(*nz), b)) or touched
+        if touched:                                   # closed now; written to since it is watched: flushed, and read again
+            barrier('zone not flushed')
+            if weak != 'read ahead believed': nold, nnew, ndig = images(dev, nz, way)
         salt = Salts.draw()
         put(after, nz, ndig, way, salt)
         if weak == 'blocks with the record': blocks(salt, after)
@@ -155,7 +160,7 @@ def check(d, acked, stat, depth=0):
 
 
 failed = False
-ALL = ('as designed', 'zone not flushed', 'no protect flush', 'no data flush', 'no commit flush', 'gate opened early', 'blocks with the record',
+ALL = ('as designed', 'zone not flushed', 'read ahead believed', 'no protect flush', 'no data flush', 'no commit flush', 'gate opened early', 'blocks with the record',
        'no second protection', 'no restore flush', 'no release')
 for weak in sys.argv[1:] or ALL:
     stat = dict(cuts=0, wrong=0, damaged=0, refused=0)

@@ -74,6 +74,8 @@ struct Closed {
     flush: u64,
     /// The longest that one took.
     slowest: u64,
+    /// Bytes that were converted.
+    converted: u64,
 }
 
 impl Closed {
@@ -84,7 +86,8 @@ impl Closed {
         };
         let longest = machine.world.log().iter().filter_map(said).max().expect("the driver says it");
         let (flush, slowest) = flushes(&machine.world.disk(machine.disk).log());
-        Self { longest: longest * 1000, flush, slowest }
+        let converted = machine.client().status(&machine.path()).expect("a status").boundary * 512;
+        Self { longest: longest * 1000, flush, slowest, converted }
     }
 
     fn row(self, what: &str) -> Row {
@@ -216,12 +219,14 @@ fn closed((name, timing, _): Device) -> Vec<Row> {
 
 fn beside((name, timing, _): Device) -> Vec<Row> {
     let row = |write| {
-        let p99 = |sweeping| percentile(&foreground(Stack::Balanced, timing, write, sweeping).0, 99);
-        let (quiet, beside) = (p99(false), p99(true));
+        let (quiet, _) = foreground(Stack::Balanced, timing, write, false);
+        let (beside, closed) = foreground(Stack::Balanced, timing, write, true);
+        let (quiet, beside) = (percentile(&quiet, 99), percentile(&beside, 99));
+        let converted = closed.map_or(0, |closed| closed.converted >> 10);
         let ratio = float(beside) / float(quiet.max(1));
         Row::new(
             &format!("{name}: p99 of a 4 KiB {}, sweep at Balanced", if write { "write" } else { "read" }),
-            ms(beside),
+            format!("{}, {converted} KiB converted", ms(beside)),
             format!("{ratio:.2} x without"),
             "<= 1.5 x",
             Verdict::of(ratio <= 1.5),
