@@ -23,12 +23,12 @@ pub(crate) fn machine(stack: Stack, data_bytes: u64) -> Machine {
     Machine::boot(Setup { stack, scheduler, timing, data_bytes, processors: 2 })
 }
 
-/// Writes all of the volume.
-fn fill(machine: &Machine) {
+/// Writes all of the volume: a device in memory has nothing to copy for what was never written, and a converted volume was written.
+pub(crate) fn fill(machine: &Machine, data_bytes: u64) {
     let block = 64 << 10;
     let pattern = Pattern::Sequential;
-    let count = DATA / u64::from(block);
-    let load = Load { write: true, block, depth: 1, count, from: 0, span: DATA, pattern };
+    let count = data_bytes / u64::from(block);
+    let load = Load { write: true, block, depth: 1, count, from: 0, span: data_bytes, pattern };
     assert_eq!(run(&machine.world, &machine.path(), load).failed, 0);
 }
 
@@ -63,8 +63,7 @@ fn cipher(write: bool) -> f64 {
 pub(crate) fn rows() -> Vec<Row> {
     let stacks = [Stack::PassThrough, Stack::Plain, Stack::Encrypted];
     let machines = stacks.map(|stack| machine(stack, DATA));
-    // A device in memory has nothing to copy for what was never written, and a converted volume was written.
-    machines.iter().for_each(fill);
+    machines.iter().for_each(|machine| fill(machine, DATA));
     let mut rows = Vec::new();
     for write in [false, true] {
         let kind = if write { "write" } else { "read" };

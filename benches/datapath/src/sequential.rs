@@ -7,7 +7,7 @@ use std::time::Instant;
 use vck_common::xts::WideRegisters;
 use vck_common::{DataSector, SectorSize, VolumeCipher, XtsVolumeCipher};
 
-use crate::cost::machine;
+use crate::cost::{fill, machine};
 use crate::raw::{Load, Pattern, run};
 use crate::stack::{Machine, Stack};
 use crate::table::{Row, Verdict, median};
@@ -50,6 +50,7 @@ fn cipher(write: bool) -> f64 {
 /// The rows of this measurement.
 pub(crate) fn rows() -> Vec<Row> {
     let machines = [Stack::PassThrough, Stack::Encrypted].map(|stack| machine(stack, DATA));
+    machines.iter().for_each(|machine| fill(machine, DATA));
     let mut rows = Vec::new();
     for write in [false, true] {
         let kind = if write { "write" } else { "read" };
