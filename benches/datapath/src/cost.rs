@@ -63,7 +63,9 @@ fn cipher(write: bool) -> f64 {
 pub(crate) fn rows() -> Vec<Row> {
     let stacks = [Stack::PassThrough, Stack::Plain, Stack::Encrypted];
     let machines = stacks.map(|stack| machine(stack, DATA));
-    machines.iter().for_each(|machine| fill(machine, DATA));
+    for machine in &machines {
+        fill(machine, DATA);
+    }
     let mut rows = Vec::new();
     for write in [false, true] {
         let kind = if write { "write" } else { "read" };

@@ -50,7 +50,9 @@ fn cipher(write: bool) -> f64 {
 /// The rows of this measurement.
 pub(crate) fn rows() -> Vec<Row> {
     let machines = [Stack::PassThrough, Stack::Encrypted].map(|stack| machine(stack, DATA));
-    machines.iter().for_each(|machine| fill(machine, DATA));
+    for machine in &machines {
+        fill(machine, DATA);
+    }
     let mut rows = Vec::new();
     for write in [false, true] {
         let kind = if write { "write" } else { "read" };
