@@ -139,8 +139,8 @@ pub trait ConversionJournal: Send {
     /// it, and wipes places that could not be read. It becomes durable with the caller's next flush. To be done before anything
     /// is done on the word of what was found, also if that was nothing: a loss of power may have left an entry in one replica
     /// alone. If that one could not be read next time, an older entry would be believed; and if it could not be read this
-    /// time, it would be believed next time, though much was written since. Every replica is tried. `PASSIVE_LEVEL`; may
-    /// allocate.
+    /// time, it would be believed next time, though much was written since. Every replica is tried. To be repeated if that flush
+    /// fails: then everything is written again, since the flush may have lost it. `PASSIVE_LEVEL`; may allocate.
     ///
     /// # Errors
     /// As [`ConversionJournal::write`]; [`VckError::WrongState`](crate::VckError::WrongState) if the journal was not opened or
