@@ -33,10 +33,10 @@ pub(crate) fn json(
         .map(|one| {
             json!({
                 "sector": one.sector,
-                "one_and_two_gb_per_s": one.speeds.map(|(one, two)| [one, two]),
-                "undisturbed_one": one.bursts.0,
-                "undisturbed_two": one.bursts.1,
-                "bursts": one.bursts.2,
+                "one_and_two_gb_per_s": one.speeds.map(|speeds| [speeds.one, speeds.two]),
+                "ratio": one.speeds.map(|speeds| speeds.ratio),
+                "undisturbed": one.rounds.0,
+                "rounds": one.rounds.1,
             })
         })
         .collect();

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use vck_common::xts::Kernel;
 
 use crate::contender::Who;
-use crate::cores::{Cores, Sharing};
+use crate::cores::{Cores, Sharing, Speeds};
 use crate::measure::{CASES, Speed};
 use crate::ours::{available, best};
 
@@ -103,16 +103,15 @@ fn missing(kernel: Kernel, sector: usize, encrypt: bool) -> Row {
 }
 
 fn two_cores(cores: &Cores) -> Row {
-    let (one, two, rounds) = cores.bursts;
+    let (clean, rounds) = cores.rounds;
     let (median, verdict) = match cores.speeds {
-        Some((single, double)) => {
-            let ratio = double / single;
-            (format!("{double:.2}"), format!("{ratio:.2}, {} (one: {single:.2} GB/s", word(ratio >= 1.9)))
+        Some(Speeds { one, two, ratio }) => {
+            (format!("{two:.2}"), format!("{ratio:.2}, {} (one: {one:.2} GB/s", word(ratio >= 1.9)))
         }
         None => ("-".to_owned(), "not measurable here (other load".to_owned()),
     };
     let name = format!("{}, two cores", best().name());
-    let text = format!(">= 1.9 x one core: {verdict}; {one} and {two} of {rounds} bursts undisturbed)");
+    let text = format!(">= 1.9 x one core: {verdict}; {clean} of {rounds} rounds undisturbed)");
     Row { cells: [cores.sector.to_string(), direction(true), name, median, "-".to_owned(), "-".to_owned(), text] }
 }
 
