@@ -76,7 +76,11 @@ impl Volume {
 
     /// The name of the state.
     pub(crate) fn state_name(&self) -> &'static str {
-        if self.is_faulted() { ProgressEvent::FAULTED } else { WireState::from_i32(self.state).map_or("unknown", WireState::name) }
+        if self.is_faulted() {
+            ProgressEvent::FAULTED
+        } else {
+            WireState::from_i32(self.state).map_or("unknown", WireState::name)
+        }
     }
 
     /// State number and name, and for an idle volume where it stands.
