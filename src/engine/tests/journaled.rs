@@ -306,16 +306,19 @@ fn bursts_of_every_length_at_every_call() {
 
 /// Failures and power cuts together: what is on the disk is true at every moment of every way out.
 #[test]
-fn every_cut_on_the_way_out_of_a_failure_recovers() {
+fn cuts_on_the_way_out_of_every_failure_recover() {
     for command in BOTH {
         // Three tries of one stage fail, two stages, all of a step: by turns.
-        for (from, length) in (0..calls(command)).zip([3, 7, 12].into_iter().cycle()) {
+        for ((from, length), third) in
+            (0..calls(command)).zip([3, 7, 12].into_iter().cycle()).zip([0, 1, 2, 1].into_iter().cycle())
+        {
             let mut rig = rig(command);
             rig.command(command).unwrap();
             rig.world.cut_everywhere();
             rig.world.set_fault(Fault::Calls { from, to: from + length });
             rig.run();
-            for image in rig.world.take_cuts() {
+            // A third of the cuts; neighbouring failures have most in common.
+            for image in rig.world.take_cuts().into_iter().skip(third).step_by(3) {
                 rig.reboot(image).unwrap().check();
             }
         }
