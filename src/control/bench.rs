@@ -5,9 +5,8 @@ use core::time::Duration;
 
 use vck_common::wire::{BenchReq, BenchResp};
 use vck_common::xts::Features;
-use vck_common::{DataSector, NtStatus, SectorSize, VckError, VckResult, VolumeCipher, XtsVolumeCipher};
+use vck_common::{DataSector, NtStatus, SectorSize, VckError, VckResult, VolumeCipher, XtsVolumeCipher, zeroed};
 
-use crate::io::zeroed;
 use crate::nt::{CancelFlag, Instant, with_wide_registers};
 
 const MIB: u64 = 1 << 20;

@@ -19,8 +19,7 @@ use vck_common::VckResult;
 use super::burst::Bursts;
 use super::helped::HelpedCipher;
 use crate::nt::{
-    Crew, Disposition, Event, EventKind, Irp, IrpQueue, KVec, Passive, Priority, Shared, SpinLock, Thread,
-    processor_count,
+    Crew, Disposition, Event, Irp, IrpQueue, KVec, Passive, Priority, Shared, SpinLock, Thread, processor_count,
 };
 
 /// What the threads do with a request and its word.
@@ -71,7 +70,7 @@ impl FreeCallers {
 
 impl Lane {
     fn try_new() -> VckResult<Self> {
-        Ok(Self { queue: IrpQueue::uninterruptible()?, ready: Event::try_new(EventKind::Synchronization)? })
+        Ok(Self { queue: IrpQueue::uninterruptible()?, ready: Event::try_new()? })
     }
 
     fn push(&self, irp: Irp, word: usize) -> Disposition {

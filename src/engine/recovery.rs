@@ -20,7 +20,6 @@
 //! * If that cannot be written either, or more sectors are damaged than an entry can list, the entry stays as it is and the
 //!   zone is fenced: all else lives on, and a START tries again.
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use zeroize::Zeroize;
@@ -28,7 +27,7 @@ use zeroize::Zeroize;
 use vck_common::journal::{Damage, Entry, Found};
 use vck_common::{
     Activity, ConversionJournal, DataExtent, DataSector, Durability, EncryptedOffsetStore, Geometry, NtStatus,
-    RandomSource, SealedUpdate, SectorIo, VckError, VckResult, VolumeCipher, VolumeState,
+    RandomSource, SealedUpdate, SectorIo, VckError, VckResult, VolumeCipher, VolumeState, zeroed,
 };
 
 use super::blocks::Position;
@@ -258,9 +257,7 @@ impl Opening {
     /// Torn sectors that a user has written since are whole, although the entry that leaves them out is missing.
     fn drop_written(&mut self, site: &Site<'_>, journal: &dyn ConversionJournal) -> VckResult<()> {
         let size = site.geometry.sector_size().usize();
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(size).map_err(|_| VckError::NoMemory)?;
-        bytes.resize(size, 0);
+        let mut bytes = zeroed(size)?;
         let mut whole = |sector| {
             let Some(lba) = site.geometry.data_to_lba(sector) else { return false };
             tried(|| site.io.read_sectors(lba, &mut bytes)).is_ok() && journal.was_written_since(sector, &bytes)

@@ -11,6 +11,7 @@ use zeroize::Zeroize;
 use vck_common::journal::Damage;
 use vck_common::{
     ConversionJournal, DataExtent, DataSector, Durability, Lba, SectorCount, VckError, VckResult, VolumeState, bpb,
+    zeroed,
 };
 
 use super::DamagedSectors;
@@ -62,13 +63,7 @@ impl Bench {
     pub(super) fn new(site: &Site<'_>) -> VckResult<Self> {
         let size = site.geometry.sector_size().usize();
         let bytes = usize::try_from(CHUNK).map_err(|_| VckError::NoMemory)?.max(size);
-        let buffer = || {
-            let mut buffer = Vec::new();
-            buffer.try_reserve_exact(bytes).map_err(|_| VckError::NoMemory)?;
-            buffer.resize(bytes, 0);
-            Ok::<_, VckError>(buffer)
-        };
-        Ok(Self { found: buffer()?, other: buffer()?, unreadable: None })
+        Ok(Self { found: zeroed(bytes)?, other: zeroed(bytes)?, unreadable: None })
     }
 
     /// Whether `zone` is sector 0 alone, and that is plaintext which was written since the entry.

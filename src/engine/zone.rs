@@ -6,7 +6,7 @@ use zeroize::Zeroize;
 
 use vck_common::{
     DataExtent, DataSector, Durability, Geometry, Lba, SectorCount, SectorIo, SectorSize, VckError, VckResult,
-    VolumeCipher, VolumeState,
+    VolumeCipher, VolumeState, zeroed,
 };
 
 use super::DamagedSectors;
@@ -248,13 +248,6 @@ fn place(size: SectorSize, plan: &Plan, run: DataExtent) -> VckResult<(Lba, Rang
     let start = len_of(size, before)?;
     let end = start.checked_add(len_of(size, run.count)?).ok_or(TOO_LONG)?;
     Ok((lba, start..end))
-}
-
-fn zeroed(bytes: usize) -> VckResult<Vec<u8>> {
-    let mut buffer = Vec::new();
-    buffer.try_reserve_exact(bytes).map_err(|_| VckError::NoMemory)?;
-    buffer.resize(bytes, 0);
-    Ok(buffer)
 }
 
 fn len_of(size: SectorSize, count: SectorCount) -> VckResult<usize> {

@@ -37,7 +37,7 @@ impl Flushes {
 
     /// That flush has ended with `status`. IRQL <= DISPATCH_LEVEL.
     pub fn ended(&self, stay: Stay, status: NtStatus) {
-        if !status.is_success() && !says_unsupported(status) {
+        if !status.is_success() && !status.is_no_flush() {
             self.note_failure();
         }
         drop(self.passing.resume(stay));
@@ -58,9 +58,4 @@ impl Flushes {
         drop(self.passing.exchange(passive, None));
         self.failures()
     }
-}
-
-/// The statuses of a device that has no flush.
-pub(super) fn says_unsupported(status: NtStatus) -> bool {
-    matches!(status, NtStatus::INVALID_DEVICE_REQUEST | NtStatus::NOT_SUPPORTED | NtStatus::NOT_IMPLEMENTED)
 }

@@ -8,11 +8,9 @@
 //! * While writes are staged, readers see them as if they were on the volume, and nothing else can be written. So a
 //!   provider can be asked to open a volume whose metadata is not there yet, and a refusal leaves the volume as it was.
 
-use alloc::vec::Vec;
-
 use vck_common::{
     ByteLen, ByteOffset, Durability, Lba, NtStatus, SealedUpdate, SectorCount, SectorIo, SectorSize, VckError,
-    VckResult,
+    VckResult, zeroed,
 };
 
 use crate::nt::{LowerDevice, Mutex, Operation, Passive, Shared, Transfer};
@@ -208,9 +206,7 @@ impl SectorIo for VolumeIo {
             match state.transfer.run(passive, lower, Operation::Flush, ByteOffset::ZERO, 0, None) {
                 Ok(_) if unflushed.is_none_or(|before| before == flushes.failures_so_far(passive)) => Ok(()),
                 Ok(_) => Err(VckError::Device { status: NtStatus::IO_DEVICE_ERROR, lba: None }),
-                Err(status) if flushes::says_unsupported(status) => {
-                    Err(VckError::Unsupported("the device has no flush"))
-                }
+                Err(status) if status.is_no_flush() => Err(VckError::Unsupported("the device has no flush")),
                 Err(status) => {
                     flushes.note_failure();
                     Err(VckError::Device { status, lba: None })
@@ -218,12 +214,4 @@ impl SectorIo for VolumeIo {
             }
         })
     }
-}
-
-/// A zeroed buffer. Errors: no memory.
-pub fn zeroed(bytes: usize) -> VckResult<Vec<u8>> {
-    let mut buffer = Vec::new();
-    buffer.try_reserve_exact(bytes).map_err(|_| VckError::NoMemory)?;
-    buffer.resize(bytes, 0);
-    Ok(buffer)
 }

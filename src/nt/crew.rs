@@ -16,7 +16,7 @@ use vck_common::VckResult;
 use vck_common::xts::{ExtendedMask, WideRegisters};
 
 use super::irql::{ApcOrBelow, Passive};
-use super::sync::{Event, EventKind, SpinLock};
+use super::sync::{Event, SpinLock};
 use super::xstate::with_wide_registers;
 
 /// What is done with a piece: registers, if there are any; position of the piece in the whole; the piece. It must only compute: see
@@ -87,7 +87,7 @@ pub struct Crew {
 impl Crew {
     /// Nothing to do yet.
     pub fn try_new() -> VckResult<Self> {
-        let event = || Event::try_new(EventKind::Synchronization);
+        let event = || Event::try_new();
         let done = [event()?, event()?, event()?, event()?, event()?, event()?, event()?, event()?];
         let seat = || Seat { taken: false, share: ptr::null(), helpers: 0 };
         Ok(Self { seats: SpinLock::new(core::array::from_fn(|_| seat())), done })
@@ -208,7 +208,7 @@ mod tests {
             let done = world.call("crew", ThreadKind::System, || {
                 let passive = Passive::check().expect("passive");
                 let crew = Arc::new(Crew::try_new().expect("memory"));
-                let (ready, over) = (Event::try_new(EventKind::Synchronization), Arc::new(AtomicUsize::new(0)));
+                let (ready, over) = (Event::try_new(), Arc::new(AtomicUsize::new(0)));
                 let ready = Arc::new(ready.expect("memory"));
                 let helpers: Vec<_> = (0..HELPERS)
                     .map(|_| {

@@ -1,9 +1,8 @@
 //! The device below a filter of ours.
 
-use alloc::vec::Vec;
 use core::ptr::NonNull;
 
-use vck_common::{NtStatus, VckError, VckResult};
+use vck_common::{NtStatus, VckError, VckResult, zeroed};
 
 use super::completion::StackEvent;
 use super::irp::next_location;
@@ -51,9 +50,7 @@ impl LowerDevice {
     ///
     /// Errors: the device's status, or no memory.
     pub fn query(self, passive: Passive, code: u32, output: &mut [u8]) -> VckResult<usize> {
-        let mut buffer = Vec::new();
-        buffer.try_reserve_exact(output.len()).map_err(|_| VckError::NoMemory)?;
-        buffer.resize(output.len(), 0_u8);
+        let mut buffer = zeroed(output.len())?;
         let returned = self.control(passive, code, &mut buffer)?;
         let returned = returned.min(output.len());
         for (to, from) in output.iter_mut().zip(&buffer) {

@@ -74,7 +74,7 @@ pub use security::{Ace, Sid};
 pub use slots::Slots;
 pub use stack::{on_large_stack, on_wiped_stack};
 pub use string::{UnicodeStr, WideString};
-pub use sync::{Event, EventKind, Mutex, SpinLock, Waited};
+pub use sync::{Event, Mutex, SpinLock, Waited};
 pub use thread::{Priority, Thread, flush_queued_dpcs, processor_count, processor_number, remaining_stack};
 pub use time::{Instant, nanoseconds, sleep};
 pub use token::AccessToken;

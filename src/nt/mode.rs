@@ -16,7 +16,7 @@ use vck_common::VckResult;
 use super::completion::ContextWord;
 use super::irql::Passive;
 use super::memory::{Shared, try_box};
-use super::sync::{Event, EventKind, Mutex};
+use super::sync::{Event, Mutex};
 use super::thread::processor_number;
 use crate::sync::{EpochTicket, Epochs, Native, Wake};
 
@@ -60,7 +60,7 @@ impl<T> ModeCell<T> {
         Ok(Self {
             epochs: try_box(Epochs::new())?,
             modes: [UnsafeCell::new(None), UnsafeCell::new(None)],
-            drained: Event::try_new(EventKind::Synchronization)?,
+            drained: Event::try_new()?,
             exchanging: Mutex::try_new(())?,
         })
     }

@@ -43,16 +43,7 @@ impl<T> SpinLock<T> {
     }
 }
 
-/// How a signalled event returns to not signalled.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum EventKind {
-    /// By [`Event::clear`]; releases every waiter.
-    Notification,
-    /// By satisfying one wait.
-    Synchronization,
-}
-
-/// A KEVENT.
+/// A KEVENT that returns to not signalled when it has satisfied one wait.
 ///
 /// # Invariants
 /// Boxed, because an initialised KEVENT holds its own address; initialised at construction.
@@ -76,15 +67,11 @@ pub enum Waited {
 
 impl Event {
     /// A new event, not signalled. IRQL <= DISPATCH_LEVEL.
-    pub fn try_new(kind: EventKind) -> VckResult<Self> {
+    pub fn try_new() -> VckResult<Self> {
         // SAFETY: KEVENT is plain data, for which zero is a valid value; it is initialised below.
         let event = try_box(UnsafeCell::new(unsafe { core::mem::zeroed::<sys::KEVENT>() }))?;
-        let kind = match kind {
-            EventKind::Notification => sys::_EVENT_TYPE::NotificationEvent,
-            EventKind::Synchronization => sys::_EVENT_TYPE::SynchronizationEvent,
-        };
         // SAFETY: resident storage at its final address.
-        unsafe { sys::KeInitializeEvent(event.get(), kind, 0) };
+        unsafe { sys::KeInitializeEvent(event.get(), sys::_EVENT_TYPE::SynchronizationEvent, 0) };
         Ok(Self { event })
     }
 
@@ -92,12 +79,6 @@ impl Event {
     pub fn set(&self) {
         // SAFETY: invariant; Wait = FALSE, so any IRQL up to DISPATCH_LEVEL.
         unsafe { sys::KeSetEvent(self.event.get(), 0, 0) };
-    }
-
-    /// Makes it not signalled. IRQL <= DISPATCH_LEVEL.
-    pub fn clear(&self) {
-        // SAFETY: invariant.
-        unsafe { sys::KeClearEvent(self.event.get()) };
     }
 
     /// Waits without limit; not alertable, so it ends only when the event is signalled.

@@ -9,7 +9,7 @@ use super::load::Load;
 use super::sweeper::Sweeper;
 use crate::engine::Sweep;
 use crate::io::VolumeIo;
-use crate::nt::{Event, EventKind};
+use crate::nt::Event;
 use crate::sync::{Access, Native, RangeGate, Refused, Wake};
 
 /// How the volume came to be attached.
@@ -78,7 +78,7 @@ impl CipherSide {
             store,
             lent,
             gate,
-            drained: Event::try_new(EventKind::Synchronization)?,
+            drained: Event::try_new()?,
             sweeper: Sweeper::try_new(progress)?,
             load: Load::new(),
         })

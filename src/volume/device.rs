@@ -10,8 +10,7 @@ use super::bound::Volume;
 use super::sweeper::Reserve;
 use crate::io::{BounceBuffers, Flushes};
 use crate::nt::{
-    DeviceRef, Disposition, Entered, Event, EventKind, Irp, IrpQueue, ModeCell, Passive, PhysicalDevice, Shared,
-    SpinLock,
+    DeviceRef, Disposition, Entered, Event, Irp, IrpQueue, ModeCell, Passive, PhysicalDevice, Shared, SpinLock,
 };
 
 /// How this layer hands requests back to the layer that dispatches them.
@@ -65,7 +64,7 @@ impl FilterDevice {
             waiters: IrpQueue::cancellable()?,
             waited: AtomicU64::new(0),
             starved: IrpQueue::cancellable()?,
-            starved_work: Event::try_new(EventKind::Synchronization)?,
+            starved_work: Event::try_new()?,
             bounce: BounceBuffers::try_new()?,
             flushes: Shared::try_new(Flushes::try_new()?)?,
             gone: AtomicBool::new(false),

@@ -1,10 +1,9 @@
 //! Before anything is written: what a PREPARE asks for, what is there, and whether there is room.
 
 use vck_common::jvck::{ExistingMetadata, check_prepared_block, examine_targets, find_block};
-use vck_common::{Geometry, Lba, SealedUpdate, SectorCount, SectorIo, VckError, VckResult, bpb};
+use vck_common::{Geometry, Lba, SealedUpdate, SectorCount, SectorIo, VckError, VckResult, bpb, zeroed};
 
 use super::attach::{Prepare, Surveyed};
-use crate::io::zeroed;
 
 /// Bytes of a volume that show which file system it carries.
 const BOOT_REGION: usize = 4096;

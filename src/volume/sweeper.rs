@@ -17,8 +17,8 @@ use super::load::Seen;
 use crate::engine::{Closures, Command, Foreground, Meter, Parts, Progress, State, Step, Sweep, ZoneGate};
 use crate::io::VolumeIo;
 use crate::nt::{
-    CriticalRegion, Event, EventKind, Held, KernelRandom, LowerDevice, MappingWindow, Mutex, Passive, Priority, Shared,
-    SpinLock, Thread, Transfer, Waited, nanoseconds,
+    CriticalRegion, Event, Held, KernelRandom, LowerDevice, MappingWindow, Mutex, Passive, Priority, Shared, SpinLock,
+    Thread, Transfer, Waited, nanoseconds,
 };
 
 /// How long the sweep waits for the requests inside a zone before it opens the zone again: at most, if there is an order for
@@ -85,8 +85,8 @@ impl Sweeper {
             orders: Mutex::try_new(())?,
             order: SpinLock::new(None),
             result: SpinLock::new(None),
-            work: Event::try_new(EventKind::Synchronization)?,
-            answered: Event::try_new(EventKind::Synchronization)?,
+            work: Event::try_new()?,
+            answered: Event::try_new()?,
             progress: SpinLock::new(progress),
             threads: SpinLock::new(Threads::default()),
             reserve_ends: AtomicBool::new(false),

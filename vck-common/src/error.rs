@@ -99,9 +99,7 @@ impl VckError {
     /// Whether a flush that met this error met a device that has none.
     #[must_use]
     pub fn is_no_flush(&self) -> bool {
-        const ANSWERS: [NtStatus; 3] =
-            [NtStatus::NOT_SUPPORTED, NtStatus::INVALID_DEVICE_REQUEST, NtStatus::NOT_IMPLEMENTED];
-        ANSWERS.contains(&self.status())
+        self.status().is_no_flush()
     }
 
     /// The status with which a request that met this error is completed.

@@ -21,6 +21,7 @@ pub mod error;
 pub mod handover;
 pub mod journal;
 pub mod jvck;
+mod memory;
 #[cfg(feature = "conformance")]
 pub mod memory_io;
 pub mod offset_store;
@@ -37,6 +38,7 @@ pub use cipher::VolumeCipher;
 pub use error::{NtStatus, VckError, VckResult};
 pub use handover::{Guid, guid_from_windows_bytes};
 pub use journal::{Activity, ConversionJournal, DamagedSector};
+pub use memory::zeroed;
 #[cfg(feature = "conformance")]
 pub use memory_io::MemoryIo;
 pub use offset_store::{EncryptedOffset, EncryptedOffsetStore, SealedUpdate, VolumeState};

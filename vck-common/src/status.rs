@@ -118,6 +118,12 @@ impl NtStatus {
     pub const fn is_error(self) -> bool {
         self.as_u32() >= 0xC000_0000
     }
+
+    /// Whether a device that answers a flush with this has none.
+    #[must_use]
+    pub const fn is_no_flush(self) -> bool {
+        matches!(self, Self::NOT_SUPPORTED | Self::INVALID_DEVICE_REQUEST | Self::NOT_IMPLEMENTED)
+    }
 }
 
 impl fmt::Display for NtStatus {

@@ -10,7 +10,7 @@ use vck_driver_tests::{Bench, Client, Failure, RawIo, RawMdl, Setup, VMK};
 use vck_ntsim::io::{DriverConfig, FilterPosition};
 use vck_ntsim::pnp::VolumeConfig;
 use vck_ntsim::storage::{DiskConfig, DiskOp, Fault, FaultEffect};
-use vck_ntsim::user::{Access, Share};
+use vck_ntsim::user::{Access, Handle, Share};
 use vck_ntsim::{SchedulerKind, World};
 use vck_windrv::io::BounceBuffers;
 
@@ -23,6 +23,22 @@ fn pattern(seed: u64, bytes: usize) -> Vec<u8> {
 
 fn prepare(client: &Client<'_>, bench: &Bench) -> Result<(), Failure> {
     client.prepare(&bench.path(), JvckMetadataOptions::default(), &VMK, &bench.block()).map(|_| ())
+}
+
+/// Prepares the volume and encrypts all of it.
+fn encrypted(bench: &Bench) -> Client<'_> {
+    let (client, path) = (bench.client(), bench.path());
+    prepare(&client, bench).expect("prepares");
+    client.encrypt(&path).expect("starts");
+    assert_eq!(client.wait_until_idle(&path), Ok(0));
+    client
+}
+
+/// A handle of the volume's only user.
+fn locked(bench: &Bench) -> Handle<'_> {
+    let handle = bench.admin().open_async(r"\??\D:", Access::READ_WRITE, Share::ALL).expect("opens");
+    handle.lock().expect("alone");
+    handle
 }
 
 /// A prepared volume with data, detached.
@@ -288,12 +304,8 @@ fn reads_and_writes_never_fail_for_lack_of_addresses() {
             ..Setup::default()
         };
         let bench = Bench::boot(setup);
-        let (client, path) = (bench.client(), bench.path());
-        prepare(&client, &bench).expect("prepares");
-        client.encrypt(&path).expect("starts");
-        assert_eq!(client.wait_until_idle(&path), Ok(0));
-        let handle = bench.admin().open_async(r"\??\D:", Access::READ_WRITE, Share::ALL).expect("opens");
-        handle.lock().expect("alone");
+        let client = encrypted(&bench);
+        let handle = locked(&bench);
         for round in 0..3 {
             let parts: Vec<_> = (0..10_u64)
                 .map(|at| (at * 131_072, pattern(at + round, 512 * (1 + 25 * usize::try_from(at).expect("small")))))
@@ -331,12 +343,8 @@ fn a_flood_of_writes_does_not_take_all_memory() {
     const EACH: u64 = 4 << 20;
     let count = BounceBuffers::LIMIT as u64 / EACH + 5;
     let bench = Bench::boot(Setup { data_bytes: EACH, force_pending: true, ..Setup::default() });
-    let (client, path) = (bench.client(), bench.path());
-    prepare(&client, &bench).expect("prepares");
-    client.encrypt(&path).expect("starts");
-    assert_eq!(client.wait_until_idle(&path), Ok(0));
-    let handle = bench.admin().open_async(r"\??\D:", Access::READ_WRITE, Share::ALL).expect("opens");
-    handle.lock().expect("alone");
+    let client = encrypted(&bench);
+    let handle = locked(&bench);
     // Each write is as long as the volume, and the device takes its time.
     let slow = Fault::anywhere(DiskOp::Write, FaultEffect::Delay(1_000_000_000)).times(u32::MAX);
     bench.world.disk(bench.disk).inject(slow);
@@ -365,10 +373,7 @@ fn a_flood_of_writes_does_not_take_all_memory() {
 #[test]
 fn the_reserve_serves_odd_buffers_too() {
     let bench = Bench::boot(Setup { data_bytes: DATA, mapping_failure_rate: 1, ..Setup::default() });
-    let (client, path) = (bench.client(), bench.path());
-    prepare(&client, &bench).expect("prepares");
-    client.encrypt(&path).expect("starts");
-    assert_eq!(client.wait_until_idle(&path), Ok(0));
+    let client = encrypted(&bench);
     for length in [512, 65_536, 65_536 + 512, 3 * 65_536, 1 << 20] {
         for mdl in [RawMdl::Whole, RawMdl::Long] {
             let write = bench.send_raw(RawIo::write(512, length, 0x5C).described(mdl).from_user());

@@ -11,8 +11,10 @@
 
 use std::sync::atomic::Ordering;
 
+use loom::sync::Notify;
 use loom::sync::atomic::AtomicU64;
-use vck_windrv::sync::{AtomicWord, Atomics};
+use vck_common::DataExtent;
+use vck_windrv::sync::{AtomicWord, Atomics, RangeGate, Wake};
 
 /// The words of the model checker.
 #[derive(Debug)]
@@ -80,5 +82,36 @@ impl Plain {
     /// Replaces the value.
     pub fn set(&self, value: u64) {
         self.0.store(value, Ordering::Relaxed);
+    }
+}
+
+/// What the sweep waits on for a zone to drain.
+#[derive(Debug)]
+pub struct Drain(Notify);
+
+impl Drain {
+    /// Not signalled.
+    #[expect(clippy::new_without_default, reason = "a model makes it anew in every run")]
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Notify::new())
+    }
+
+    /// What a request does with the word that it was given on its way out.
+    pub fn signal(&self, wake: Wake) {
+        if wake.is_needed() {
+            self.0.notify();
+        }
+    }
+
+    /// Closes `zone` and waits for the requests inside.
+    ///
+    /// # Panics
+    /// If more than two zones are closed at a time.
+    pub fn close<const SLOTS: usize>(&self, gate: &RangeGate<Modelled, SLOTS>, zone: DataExtent) {
+        gate.close(zone).expect("at most two zones are closed");
+        while !gate.is_drained(zone) {
+            self.0.wait();
+        }
     }
 }

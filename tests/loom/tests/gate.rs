@@ -5,11 +5,11 @@
 //! that the sweep does not see when it reads the zone is lost.
 use std::sync::Arc;
 
-use loom::sync::{Mutex, Notify};
+use loom::sync::Mutex;
 use loom::thread;
 use vck_common::{DataExtent, DataSector, NtStatus, SectorCount, SectorSize};
-use vck_loom_models::{Modelled, Plain, model};
-use vck_windrv::sync::{Access, RangeGate, Refusal, Wake};
+use vck_loom_models::{Drain, Modelled, Plain, model};
+use vck_windrv::sync::{Access, RangeGate, Refusal};
 
 /// Sectors of 512 bytes in a bucket of 1 MiB.
 const BUCKET: u64 = 2048;
@@ -22,7 +22,7 @@ const UNKNOWN: u64 = 4;
 struct Volume<const SLOTS: usize> {
     gate: RangeGate<Modelled, SLOTS>,
     content: [Plain; 2],
-    event: Notify,
+    drain: Drain,
     queue: Mutex<Vec<DataExtent>>,
 }
 
@@ -36,22 +36,13 @@ impl<const SLOTS: usize> Volume<SLOTS> {
         Arc::new(Self {
             gate: RangeGate::new(SectorSize::S512, DataSector::ZERO).expect("memory"),
             content: [Plain::new(PLAINTEXT), Plain::new(PLAINTEXT)],
-            event: Notify::new(),
+            drain: Drain::new(),
             queue: Mutex::new(Vec::new()),
         })
     }
 
-    fn signal(&self, wake: Wake) {
-        if wake.is_needed() {
-            self.event.notify();
-        }
-    }
-
     fn close_and_drain(&self, zone: DataExtent) {
-        self.gate.close(zone).expect("at most two zones are closed");
-        while !self.gate.is_drained(zone) {
-            self.event.wait();
-        }
+        self.drain.close(&self.gate, zone);
     }
 
     /// Converts bucket `index`, which is closed.
@@ -87,11 +78,11 @@ impl<const SLOTS: usize> Volume<SLOTS> {
                 self.look_and_write(extent, boundary);
                 // Nothing may have moved while it was in.
                 self.look_and_write(extent, boundary);
-                self.signal(self.gate.leave(extent));
+                self.drain.signal(self.gate.leave(extent));
                 Ok(())
             }
             Err(refused) => {
-                self.signal(refused.wake);
+                self.drain.signal(refused.wake);
                 Err(refused.why)
             }
         }
@@ -293,7 +284,7 @@ fn a_boundary_read_before_admission_is_caught() {
             let too_early = other.gate.boundary();
             if other.gate.enter(buckets(0, 1), Access::Write).is_ok() {
                 other.look_and_write(buckets(0, 1), too_early);
-                other.signal(other.gate.leave(buckets(0, 1)));
+                other.drain.signal(other.gate.leave(buckets(0, 1)));
             }
         });
         volume.close_and_drain(buckets(0, 1));
@@ -356,9 +347,9 @@ fn waiting_while_holding_a_bucket_is_caught() {
                 return;
             }
             match other.gate.enter(buckets(1, 1), Access::Write) {
-                Ok(_) => other.signal(other.gate.leave(buckets(0, 2))),
+                Ok(_) => other.drain.signal(other.gate.leave(buckets(0, 2))),
                 Err(refused) => {
-                    other.signal(refused.wake);
+                    other.drain.signal(refused.wake);
                     other.queue.lock().unwrap().push(buckets(0, 2));
                 }
             }

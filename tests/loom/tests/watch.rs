@@ -2,11 +2,10 @@
 //! in a slot that has a shield.
 use std::sync::Arc;
 
-use loom::sync::Notify;
 use loom::thread;
 use vck_common::{DataExtent, DataSector, NtStatus, SectorCount, SectorSize};
-use vck_loom_models::{Modelled, Plain, model};
-use vck_windrv::sync::{Access, RangeGate, Refusal, Wake};
+use vck_loom_models::{Drain, Modelled, Plain, model};
+use vck_windrv::sync::{Access, RangeGate, Refusal};
 
 const FINE: u64 = 0;
 const WRITTEN: u64 = 1;
@@ -18,7 +17,7 @@ struct Volume {
     gate: RangeGate<Modelled, 1>,
     sectors: [Plain; 2],
     durable: Plain,
-    event: Notify,
+    drain: Drain,
 }
 
 fn sector(at: u64) -> DataExtent {
@@ -31,7 +30,7 @@ impl Volume {
             gate: RangeGate::new(SectorSize::S512, DataSector::ZERO).expect("memory"),
             sectors: [Plain::new(FINE), Plain::new(FINE)],
             durable: Plain::new(FINE),
-            event: Notify::new(),
+            drain: Drain::new(),
         })
     }
 
@@ -43,17 +42,8 @@ impl Volume {
         volume
     }
 
-    fn signal(&self, wake: Wake) {
-        if wake.is_needed() {
-            self.event.notify();
-        }
-    }
-
     fn close_and_drain(&self, zone: DataExtent) {
-        self.gate.close(zone).expect("one zone is closed");
-        while !self.gate.is_drained(zone) {
-            self.event.wait();
-        }
+        self.drain.close(&self.gate, zone);
     }
 
     /// A request to sector `at`; `body` is what it does when it is admitted.
@@ -61,11 +51,11 @@ impl Volume {
         match self.gate.enter(sector(at), access) {
             Ok(_) => {
                 body(&self.sectors[usize::try_from(at).unwrap()]);
-                self.signal(self.gate.leave(sector(at)));
+                self.drain.signal(self.gate.leave(sector(at)));
                 Ok(())
             }
             Err(refused) => {
-                self.signal(refused.wake);
+                self.drain.signal(refused.wake);
                 Err(refused.why)
             }
         }

@@ -9,14 +9,14 @@ use super::{
     header::JvckHeader,
     keys::JvckSecrets,
     layout::{BLOCK_SIZE, SALT_SIZE, block_salt, first_block},
-    probe::{find_block, sector_buffer},
+    probe::find_block,
     record::Blocks,
     recovery::{OpenReport, ReplicaSet},
     store::{JvckMetadataStore, pack},
 };
 use crate::{
     DataSector, Durability, Geometry, RandomSource, SealedUpdate, SecretBytes, SectorCount, SectorIo, SectorSize,
-    VckError, VckResult, VolumeState,
+    VckError, VckResult, VolumeState, zeroed,
 };
 
 /// How many replicas a volume gets, and how large.
@@ -134,7 +134,7 @@ pub fn check_prepared_block(
 /// anything.
 pub fn examine_targets(io: &dyn SectorIo, geometry: &Geometry, block: &[u8]) -> VckResult<ExistingMetadata> {
     let (block, header) = (first_block(block)?, JvckHeader::parse(block)?);
-    let mut sector = sector_buffer(geometry.sector_size().usize())?;
+    let mut sector = zeroed(geometry.sector_size().usize())?;
     let mut worst = ExistingMetadata::None;
     let elsewhere = find_block(io)?.map(|(lba, _)| lba);
     for lba in geometry.metadata_lbas().chain(elsewhere) {

@@ -8,7 +8,7 @@
 use alloc::vec::Vec;
 
 use super::{header::JvckHeader, layout::SIGNATURE_BYTES};
-use crate::{Geometry, Lba, SectorCount, SectorIo, SectorSize, VckError, VckResult};
+use crate::{Geometry, Lba, SectorCount, SectorIo, SectorSize, VckError, VckResult, zeroed};
 
 /// How far from either end every sector is looked at, in bytes.
 const WINDOW: u64 = 4 << 20;
@@ -21,14 +21,6 @@ const LARGEST_REGION_SHIFT: u32 = 30;
 pub(super) struct Found {
     pub(super) header: JvckHeader,
     pub(super) geometry: Geometry,
-}
-
-/// A buffer of at least one sector, from the heap.
-pub(super) fn sector_buffer(bytes: usize) -> VckResult<Vec<u8>> {
-    let mut buffer = Vec::new();
-    buffer.try_reserve_exact(bytes).map_err(|_| VckError::NoMemory)?;
-    buffer.resize(bytes, 0);
-    Ok(buffer)
 }
 
 /// Finds the block whose header is adopted.
@@ -89,7 +81,7 @@ impl<'a> Search<'a> {
     fn new(io: &'a dyn SectorIo) -> VckResult<Self> {
         let size = io.sector_size();
         // Without memory for a chunk the search goes on sector by sector.
-        let chunk = sector_buffer(CHUNK.max(size.usize())).or_else(|_| sector_buffer(size.usize()))?;
+        let chunk = zeroed(CHUNK.max(size.usize())).or_else(|_| zeroed(size.usize()))?;
         Ok(Self { io, size, total: io.total_sectors().get(), chunk, failed: None })
     }
 

@@ -12,7 +12,7 @@ use super::{
     recovery::{Election, OpenReport, ReplicaSet},
     store::{JvckMetadataStore, pack},
 };
-use crate::{Geometry, SecretBytes, SectorIo, VckError, VckResult, VendorSector};
+use crate::{Geometry, SecretBytes, SectorIo, VckError, VckResult, VendorSector, zeroed};
 
 /// A volume whose metadata was found but not unsealed. `PASSIVE_LEVEL` throughout.
 pub struct JvckMetadataReader<S> {
@@ -29,7 +29,7 @@ impl<S: SectorIo> JvckMetadataReader<S> {
     /// [`VckError::NotFound`] if there is none; the refusal or read error that hid it otherwise; [`VckError::NoMemory`].
     pub fn open(io: S) -> VckResult<Self> {
         let probe::Found { header, geometry } = probe::adopt(&io)?;
-        let sector = probe::sector_buffer(geometry.sector_size().usize())?;
+        let sector = zeroed(geometry.sector_size().usize())?;
         Ok(Self { io, header, geometry, sector })
     }
 

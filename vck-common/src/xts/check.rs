@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 
 use super::{ExtendedMask, Features, Kernel, WideRegisters, XtsVolumeCipher};
-use crate::{DataSector, SectorSize, VckError, VckResult, VolumeCipher};
+use crate::{DataSector, SectorSize, VckError, VckResult, VolumeCipher, zeroed};
 
 /// IEEE 1619-2007, Annex B, vector 10. The plaintext is the bytes 0, 1, ... 255, twice.
 mod vector10 {
@@ -38,7 +38,7 @@ const FIRST: DataSector = DataSector::new(0xFFFF_FFF0);
 /// encrypted.
 pub fn self_test(registers: Option<WideRegisters<'_>>) -> VckResult<Features> {
     check_portable()?;
-    let mut known = Known { plain: zeroed()?, expected: zeroed()?, work: zeroed()? };
+    let mut known = Known { plain: zeroed(LENGTH)?, expected: zeroed(LENGTH)?, work: zeroed(LENGTH)? };
     for (byte, index) in known.plain.iter_mut().zip((0..=250_u8).cycle()) {
         *byte = index.wrapping_mul(167);
     }
@@ -125,11 +125,4 @@ impl Known {
         }
         Ok(copied && decrypted && work == expected)
     }
-}
-
-fn zeroed() -> VckResult<Vec<u8>> {
-    let mut buffer = Vec::new();
-    buffer.try_reserve_exact(LENGTH).map_err(|_| VckError::NoMemory)?;
-    buffer.resize(LENGTH, 0);
-    Ok(buffer)
 }

@@ -109,7 +109,6 @@ pub const ALLOWED: &[Allowed] = &[
     kernel("PoStartNextPowerIrp", Since::Always, "power requests"),
     // Threads, waiting, time.
     kernel("KeAcquireSpinLockRaiseToDpc", Since::Always, "spin locks"),
-    kernel("KeClearEvent", Since::Always, "events"),
     kernel("KeDelayExecutionThread", Since::Always, "throttling of the sweep"),
     kernel("KeEnterCriticalRegion", Since::Always, "no suspension while a gate is held"),
     kernel("KeGetCurrentIrql", Since::Always, "checks of the IRQL contract"),

@@ -28,7 +28,8 @@ use crate::{
     DamagedSector, DataExtent, DataSector, Durability, Geometry, SealedUpdate, Secret, SectorCount, SectorIo, VckError,
     VckResult,
     journal::{ConversionJournal, Damage, Entry, Found, MAX_DAMAGED},
-    jvck::{JvckHeader, ReplicaSet, keys::derive_record_keys, layout::SALT_SIZE, probe::sector_buffer},
+    jvck::{JvckHeader, ReplicaSet, keys::derive_record_keys, layout::SALT_SIZE},
+    zeroed,
 };
 
 /// How far the generation jumps when a slot could not be read: it may hold newer records that were never durable.
@@ -115,7 +116,7 @@ pub(in crate::jvck) fn new_journal(
 ) -> VckResult<Box<dyn ConversionJournal>> {
     let keys = derive_record_keys(&header.volume_id, vmk)?;
     let slots = Slots::of(geometry);
-    let slot = sector_buffer(slots.map_or(0, |slots| slots.bytes()))?;
+    let slot = zeroed(slots.map_or(0, |slots| slots.bytes()))?;
     let nothing = DamagedSector { sector: DataSector::ZERO, damage: Damage::Torn };
     // A vector, because only that can be told to take its memory or fail: `Box::new` ends the system when there is none.
     let mut place = Vec::new();
@@ -139,7 +140,7 @@ pub(in crate::jvck) fn new_journal(
         found: None,
         restated: false,
         unread: [ReplicaSet::default(); 2],
-        failures: sector_buffer(geometry.replica_count())?,
+        failures: zeroed(geometry.replica_count())?,
         slot,
     });
     let place: Box<[Journal; 1]> = place.into_boxed_slice().try_into().map_err(|_| VckError::NoMemory)?;
@@ -236,7 +237,7 @@ impl Journal {
             }
         }
         // What could not be read may be newer and have no standing: it must not be found another time.
-        let blank = sector_buffer(geometry.sector_size().usize())?;
+        let blank = zeroed(geometry.sector_size().usize())?;
         let found_in = self.found.as_ref().map(|found| found.slot);
         for (slot, unread) in Slot::BOTH.into_iter().zip(&self.unread).filter(|(slot, _)| found_in != Some(*slot)) {
             for index in unread.iter() {

@@ -11,10 +11,7 @@ use super::{
     codec::{self, Binding},
     layout::{Slot, Slots},
 };
-use crate::{
-    Geometry, Lba, Secret, SectorIo, VckError, VckResult,
-    jvck::{ReplicaSet, probe::sector_buffer},
-};
+use crate::{Geometry, Lba, Secret, SectorIo, VckError, VckResult, jvck::ReplicaSet, zeroed};
 
 /// How often a read is tried.
 const ATTEMPTS: u32 = 3;
@@ -66,7 +63,7 @@ impl<'a> Search<'a> {
         slots: Slots,
         record: &'a mut Vec<u8>,
     ) -> VckResult<Self> {
-        let scratch = sector_buffer(slots.bytes())?;
+        let scratch = zeroed(slots.bytes())?;
         Ok(Self { io, mac, binding, slots, record, scratch, newest: None, unread: [ReplicaSet::default(); 2] })
     }
 
