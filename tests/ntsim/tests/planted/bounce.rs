@@ -112,6 +112,7 @@ pub(crate) const PLANTED: &[Plant] = &[
     plant(Setting::Plain, Bug::MapReadOnly, Rule::MdlNoWrite),
     plant(Setting::Plain, Bug::MapNonPaged, Rule::MdlState),
     plant(Setting::Plain, Bug::ReplaceMdl, Rule::MdlState),
+    plant(Setting::Plain, Bug::KeepUserBuffer, Rule::MdlState),
     plant(Setting::Plain, Bug::NoMapping, Rule::UnmappedAccess),
     plant(Setting::PagesPended, Bug::TouchSent, Rule::IrpTouchedAfterPass),
     plant(Setting::Pages, Bug::TouchCompleted, Rule::UseAfterFree),

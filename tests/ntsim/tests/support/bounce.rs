@@ -110,6 +110,8 @@ bugs! {
     CompleteAgain,
     /// The driver's MDL replaces the original's and stays.
     ReplaceMdl,
+    /// The driver's own IRP has the driver's MDL, but the caller's buffer in `UserBuffer`.
+    KeepUserBuffer,
 }
 
 const TAG: u32 = u32::from_le_bytes(*b"Bnce");

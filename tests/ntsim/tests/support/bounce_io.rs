@@ -196,6 +196,10 @@ unsafe fn start(extension: *mut Extension, irp: PIRP, length: u32) -> NTSTATUS {
         if bug == Bug::ReplaceMdl {
             (*irp).MdlAddress = mdl;
         }
+        if bug == Bug::KeepUserBuffer {
+            let whole = &*(*irp).MdlAddress;
+            (*own).UserBuffer = whole.StartVa.cast::<u8>().wrapping_add(whole.ByteOffset as usize).cast();
+        }
         let next = location(own).sub(1);
         (*next).MajorFunction = (*location(irp)).MajorFunction;
         (*next).FileObject = (*location(irp)).FileObject;
