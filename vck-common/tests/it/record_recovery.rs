@@ -235,12 +235,15 @@ fn one_bad_replica_does_not_take_the_volume() {
         assert_eq!(writer.lost_replicas(), 1);
         assert_eq!(journal(&io).open(&io), Ok(Found::Entry(numbered(boundary))));
     }
-    // A replica that takes a write counts again.
+    // A replica counts again when the slot that failed takes a write; the other slot proves nothing.
     io.heal();
     write(&mut *writer, &io, &numbered(4), None);
+    assert_eq!(writer.lost_replicas(), 1);
+    write(&mut *writer, &io, &numbered(5), None);
     assert_eq!(writer.lost_replicas(), 0);
+    write(&mut *writer, &io, &numbered(6), None);
     io.inject(Fault::Write(bad[0]));
-    assert_eq!(writer.write(&io, &numbered(5), None), failure(bad[0]));
+    assert_eq!(writer.write(&io, &numbered(7), None), failure(bad[0]));
 }
 
 #[test]
@@ -315,4 +318,29 @@ fn a_place_that_can_neither_be_read_nor_wiped_is_given_up() {
         assert!(journal.restate(&io).is_err());
     }
     assert_eq!((journal.restate(&io), journal.lost_replicas()), (Ok(()), 1));
+}
+
+#[test]
+fn a_bad_slot_beside_a_good_one_is_given_up() {
+    // The newest record is in slot 1 of both replicas; slot 0 of one can be neither read nor written.
+    let io = new_volume(SIZE, &options(0, 2));
+    let geometry = *store(&io).geometry();
+    let mut writer = opened(&io);
+    write(&mut *writer, &io, &numbered(1), None);
+    write(&mut *writer, &io, &numbered(2), None);
+    let bad = Lba::new(slot_lba(&geometry, 0, 0));
+    io.inject(Fault::Read(bad));
+    io.inject(Fault::Write(bad));
+    let mut reader = journal(&io);
+    assert_eq!(reader.open(&io), Ok(Found::Entry(numbered(2))));
+    // Told again, it writes slot 1, which is sound: that must not make slot 0 count again.
+    for _ in 0..2 {
+        assert!(reader.restate(&io).is_err());
+    }
+    assert_eq!((reader.restate(&io), reader.lost_replicas()), (Ok(()), 1));
+    for boundary in 3..9 {
+        write(&mut *reader, &io, &numbered(boundary), None);
+        assert_eq!(journal(&io).open(&io), Ok(Found::Entry(numbered(boundary))), "no write is tried twice");
+    }
+    assert_eq!(reader.lost_replicas(), 1);
 }

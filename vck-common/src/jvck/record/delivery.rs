@@ -1,22 +1,28 @@
 //! Writes to all replicas, of which some fail.
 //!
-//! A replica that fails [`LOST_AFTER`] writes in a row is given up: one bad sector in one replica must not keep a volume from
-//! being converted or opened while another replica takes what is written. A write that succeeds makes it count again.
-//! What a given-up replica holds grows old; it is believed only if no other replica shows anything newer.
+//! A replica of which one slot fails [`LOST_AFTER`] writes in a row is given up: one bad sector in one replica must not keep a
+//! volume from being converted or opened while another replica takes what is written. It counts again when that slot takes a
+//! write. What a given-up slot holds grows old; it is believed only if no other replica shows anything newer.
+//!
+//! Failures are counted by slot: the other slot of the same replica may be sound, and its successes prove nothing about this one.
 
+use super::layout::Slot;
 use crate::{VckError, VckResult};
 
 /// Failed writes in a row after which a replica is given up.
 const LOST_AFTER: u8 = 3;
 
-/// Whether a replica with so many failed writes in a row is given up.
-pub(super) const fn is_lost(failures: u8) -> bool {
-    failures >= LOST_AFTER
+/// Failed writes in a row, by slot.
+pub(super) type Failures = [u8; 2];
+
+/// Whether a replica whose slots have so many failed writes in a row is given up.
+pub(super) fn is_lost(failures: Failures) -> bool {
+    failures.into_iter().any(|failures| failures >= LOST_AFTER)
 }
 
 /// How the replicas take one write.
 pub(super) struct Delivery<'a> {
-    failures: &'a mut [u8],
+    failures: &'a mut [Failures],
     /// Some replica has it.
     pub(super) taken: bool,
     failed: Option<VckError>,
@@ -25,18 +31,20 @@ pub(super) struct Delivery<'a> {
 
 impl<'a> Delivery<'a> {
     /// `failures` counts, by replica.
-    pub(super) const fn new(failures: &'a mut [u8]) -> Self {
+    pub(super) const fn new(failures: &'a mut [Failures]) -> Self {
         Self { failures, taken: false, failed: None, given_up: None }
     }
 
     /// Takes note of a write.
-    pub(super) fn note(&mut self, index: usize, written: VckResult<()>) {
-        let Some(failures) = self.failures.get_mut(index) else { return };
+    pub(super) fn note(&mut self, index: usize, slot: Slot, written: VckResult<()>) {
+        let Some(replica) = self.failures.get_mut(index) else { return };
+        let [first, second] = replica;
+        let failures = if slot == Slot::First { first } else { second };
         match written {
             Ok(()) => (*failures, self.taken) = (0, true),
             Err(error) => {
                 *failures = failures.saturating_add(1);
-                let kind = if is_lost(*failures) { &mut self.given_up } else { &mut self.failed };
+                let kind = if is_lost(*replica) { &mut self.given_up } else { &mut self.failed };
                 *kind = kind.or(Some(error));
             }
         }

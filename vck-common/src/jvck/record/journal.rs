@@ -17,7 +17,7 @@ use zeroize::Zeroize;
 
 use super::{
     codec::{self, Binding, Contents, Decoded},
-    delivery::{Delivery, is_lost},
+    delivery::{Delivery, Failures, is_lost},
     digest::DigestKey,
     layout::{DIGEST_SIZE, DIGESTS, Slot, Slots},
     salts::{Salt, SaltSet},
@@ -101,7 +101,7 @@ struct Journal {
     /// The replicas whose first and whose second slot could not be read.
     unread: [ReplicaSet; 2],
     /// How many writes in a row each replica has failed.
-    failures: Vec<u8>,
+    failures: Vec<Failures>,
     /// The record to be written, or the one that was read. The digests stay in their place, also when an entry without a zone
     /// is written: what follows the last digest of a record is leftover, authenticated and not interpreted.
     slot: Vec<u8>,
@@ -140,11 +140,18 @@ pub(in crate::jvck) fn new_journal(
         found: None,
         restated: false,
         unread: [ReplicaSet::default(); 2],
-        failures: zeroed(geometry.replica_count())?,
+        failures: no_failures(geometry.replica_count())?,
         slot,
     });
     let place: Box<[Journal; 1]> = place.into_boxed_slice().try_into().map_err(|_| VckError::NoMemory)?;
     Ok(place)
+}
+
+fn no_failures(replicas: usize) -> VckResult<Vec<Failures>> {
+    let mut failures = Vec::new();
+    failures.try_reserve_exact(replicas).map_err(|_| VckError::NoMemory)?;
+    failures.resize(replicas, Failures::default());
+    Ok(failures)
 }
 
 impl Journal {
@@ -225,13 +232,13 @@ impl Journal {
             let record = self.slot.get(..found.used).ok_or(OUTSIDE)?;
             let replicas = || 0..geometry.replica_count();
             for index in replicas().filter(|&index| !found.holders.contains(index)) {
-                delivery.note(index, put(index, found.slot, record));
+                delivery.note(index, found.slot, put(index, found.slot, record));
             }
             if again {
                 // A loss of power may tear what is being written: first the others hold it, then it is written over where it was.
                 flush(io)?;
                 for index in replicas().filter(|&index| found.holders.contains(index)) {
-                    delivery.note(index, put(index, found.slot, record));
+                    delivery.note(index, found.slot, put(index, found.slot, record));
                     flush(io)?;
                 }
             }
@@ -241,7 +248,7 @@ impl Journal {
         let found_in = self.found.as_ref().map(|found| found.slot);
         for (slot, unread) in Slot::BOTH.into_iter().zip(&self.unread).filter(|(slot, _)| found_in != Some(*slot)) {
             for index in unread.iter() {
-                delivery.note(index, put(index, slot, &blank));
+                delivery.note(index, slot, put(index, slot, &blank));
             }
         }
         delivery.outcome()
@@ -312,7 +319,7 @@ impl Journal {
         for index in 0..self.binding.geometry.replica_count() {
             let written = place(&self.binding.geometry, &slots, index, slot, used.len())
                 .and_then(|lba| io.write_sectors(lba, used, Durability::AtNextFlush));
-            delivery.note(index, written);
+            delivery.note(index, slot, written);
         }
         delivery.outcome()?;
         self.written = Some(Written { slot, upcoming });
