@@ -1,5 +1,7 @@
 //! The macro that emits routines, and what happens on every way in and out of the simulator.
 
+use std::sync::atomic::Ordering;
+
 use crate::core::{Kernel, Rule, ThreadState};
 use crate::host::{coroutine, tls};
 
@@ -63,17 +65,12 @@ pub(crate) fn ignored<T>(_argument: T) {}
 pub(crate) fn enter<R>(name: &'static str, max_irql: u8, body: impl FnOnce(&Kernel) -> R) -> R {
     let pointer = coroutine::stack_pointer();
     let result = tls::as_simulator(name, || {
-        tls::with_kernel(|kernel| {
-            kernel.measure_stack(name, pointer);
-            if kernel.irql() > max_irql {
-                kernel.finding(
-                    Rule::IrqlTooHigh,
-                    format!("{name} at IRQL {}, documented maximum {max_irql}", kernel.irql()),
-                );
+        tls::with_carried(|kernel, thread| {
+            if let Some(thread) = thread {
+                kernel.check_routine(thread, name, max_irql, pointer);
             }
-            kernel.check_region_routine(name, max_irql);
             kernel.preempt();
-            let guarded = kernel.guarded_at();
+            let guarded = thread.and_then(ThreadState::guarded_at);
             let result = body(kernel);
             if guarded.is_some_and(|irql| irql != kernel.irql()) && kernel.guarded_at().is_some() {
                 kernel.finding(Rule::SimdGuard, format!("{name} changed the IRQL while extended state is saved"));
@@ -88,11 +85,17 @@ pub(crate) fn enter<R>(name: &'static str, max_irql: u8, body: impl FnOnce(&Kern
 }
 
 impl Kernel {
-    /// Accounts for the driver frames below the current call into the simulator.
-    fn measure_stack(&self, name: &str, pointer: usize) {
-        let overrun = tls::with_thread(|thread| thread.stack_used(pointer)).flatten();
-        if let Some((used, limit)) = overrun {
+    /// What every routine checks: accounts for the driver frames below the call, looks at the IRQL and at closed gates.
+    fn check_routine(&self, thread: &ThreadState, name: &str, max_irql: u8, pointer: usize) {
+        if let Some((used, limit)) = thread.stack_used(pointer) {
             self.finding(Rule::StackOverrun, format!("{used} bytes of driver frames at {name}, the stack has {limit}"));
+        }
+        let irql = thread.irql();
+        if irql > max_irql {
+            self.finding(Rule::IrqlTooHigh, format!("{name} at IRQL {irql}, documented maximum {max_irql}"));
+        }
+        if thread.regions.load(Ordering::Relaxed) > 0 {
+            self.check_region_routine(name, max_irql);
         }
     }
 
@@ -148,7 +151,10 @@ impl ThreadState {
         }
         let used = self.stack.outer.load(Relaxed) + base.saturating_sub(pointer);
         self.stack.last_used.store(used, Relaxed);
-        self.stack.high_water.fetch_max(used, Relaxed);
+        // Not one operation: the thread alone changes it.
+        if used > self.stack.high_water.load(Relaxed) {
+            self.stack.high_water.store(used, Relaxed);
+        }
         let limit = self.stack.limit.load(Relaxed);
         (used > limit).then_some((used, limit))
     }
@@ -161,8 +167,8 @@ impl ThreadState {
             irql: same_irql.then(|| self.irql()),
             critical_depth: self.critical_depth(),
             guarded_depth: self.guarded_depth(),
-            locks: self.held().len(),
-            saved_states: self.saved_states().len(),
+            locks: self.held_count(),
+            saved_states: self.saved_count(),
         };
         self.stack.outer.store(self.stack.last_used.load(Relaxed), Relaxed);
         self.stack.base.store(pointer, Relaxed);
@@ -180,11 +186,11 @@ impl ThreadState {
             let text = format!("entered at IRQL {entered}, returned at {}", self.irql());
             return Some((Rule::IrqlChangedOnReturn, text));
         }
-        let locks = self.held().len();
+        let locks = self.held_count();
         if locks > frame.locks {
             return Some((Rule::LockLeaked, format!("returned with {} locks still held", locks - frame.locks)));
         }
-        if self.saved_states().len() != frame.saved_states {
+        if self.saved_count() != frame.saved_states {
             return Some((Rule::SimdGuard, "returned with extended processor state still saved".to_owned()));
         }
         if self.critical_depth() != frame.critical_depth || self.guarded_depth() != frame.guarded_depth {

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::finding::Rule;
 use super::kernel::Kernel;
-use super::thread::HeldLock;
+use super::thread::{HeldLock, ThreadState};
 use crate::host::tls;
 
 /// A driver's object that the kernel would still touch.
@@ -82,6 +82,11 @@ impl Locks {
         result
     }
 
+    /// Looks at, or changes, the entry of an embedded object that is there.
+    pub(crate) fn with_entry<R>(&self, address: usize, f: impl FnOnce(&mut Embedded) -> R) -> Option<R> {
+        self.lock().embedded.get_mut(&address).map(f)
+    }
+
     /// Memory of the driver goes away; tells what in it was still in use.
     pub(crate) fn forget(&self, address: usize, len: usize) -> Option<&'static str> {
         let end = address.saturating_add(len.max(1));
@@ -133,7 +138,7 @@ fn reaches(after: &BTreeMap<usize, BTreeSet<usize>>, from: usize, to: usize) -> 
 impl Kernel {
     /// Rules for taking a lock that must not be taken twice, before it is waited for.
     pub(crate) fn check_acquire(&self, address: usize, kind: &'static str) {
-        let held = tls::with_thread(|thread| thread.held().clone()).unwrap_or_default();
+        let held = tls::with_thread(ThreadState::held).unwrap_or_default();
         if held.iter().any(|lock| lock.address == address) {
             self.finding(Rule::LockRecursion, format!("{kind} taken by the thread that holds it"));
         }
@@ -150,16 +155,12 @@ impl Kernel {
     /// The current thread has taken a lock.
     #[expect(clippy::unused_self, reason = "the thread belongs to this world")]
     pub(crate) fn note_acquired(&self, lock: HeldLock) {
-        tls::with_thread(|thread| thread.held().push(lock));
+        tls::with_thread(|thread| thread.hold(lock));
     }
 
     /// The current thread gives a lock back; a finding when it does not hold it.
     pub(crate) fn note_released(&self, address: usize, kind: &'static str) -> HeldLock {
-        let found = tls::with_thread(|thread| {
-            let mut held = thread.held();
-            let at = held.iter().rposition(|lock| lock.address == address && lock.kind == kind)?;
-            Some(held.remove(at))
-        });
+        let found = tls::with_thread(|thread| thread.release(|lock| lock.address == address && lock.kind == kind));
         match found.flatten() {
             Some(lock) => lock,
             None => self.finding(Rule::LockNotHeld, format!("{kind} released by a thread that does not hold it")),

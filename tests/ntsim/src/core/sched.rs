@@ -50,7 +50,7 @@ pub(crate) enum Alarm {
 /// When a timer is due, and its number: unique, and in order of creation among those due at the same time.
 pub(crate) type TimerKey = (Time, u64);
 
-/// Hash for keys that are addresses; the table is only looked up, never walked.
+/// Hash for keys that are addresses or numbers of the simulator's own: quick, and no guard against chosen keys.
 #[derive(Default)]
 pub(crate) struct AddressHasher(u64);
 
@@ -71,13 +71,16 @@ impl Hasher for AddressHasher {
     }
 }
 
+/// A table by address or number. Nothing may depend on the order in which it is walked.
+pub(crate) type NumberMap<K, V> = HashMap<K, V, BuildHasherDefault<AddressHasher>>;
+
 #[derive(Default)]
 pub(crate) struct SchedState {
     /// Living threads; a slot is reused, a `ThreadId` is not.
     pub(crate) slots: Vec<Option<Slot>>,
     pub(crate) free: Vec<usize>,
     pub(crate) ready: Vec<usize>,
-    pub(crate) waiters: HashMap<usize, Vec<usize>, BuildHasherDefault<AddressHasher>>,
+    pub(crate) waiters: NumberMap<usize, Vec<usize>>,
     pub(crate) timers: BTreeMap<TimerKey, Alarm>,
     pub(crate) next_order: u64,
     pub(crate) next_thread: u64,

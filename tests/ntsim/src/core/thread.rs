@@ -81,7 +81,9 @@ pub struct ThreadState {
     /// Power dispatch routines of drivers that the thread is in.
     pub(crate) power_depth: AtomicU32,
     pub(crate) stack: StackModel,
-    pub(crate) held: Mutex<Vec<HeldLock>>,
+    held: Mutex<Vec<HeldLock>>,
+    /// How many they are.
+    held_count: AtomicUsize,
     saved: Mutex<Vec<SavedState>>,
     /// Components that the driver may change now: those it has saved.
     guarded: AtomicU64,
@@ -112,6 +114,7 @@ impl ThreadState {
             power_depth: AtomicU32::new(0),
             stack,
             held: Mutex::new(Vec::new()),
+            held_count: AtomicUsize::new(0),
             saved: Mutex::new(Vec::new()),
             guarded: AtomicU64::new(0),
             live: Mutex::new(None),
@@ -135,6 +138,11 @@ impl ThreadState {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How many times the driver has saved extended state that it has not restored yet.
+    pub(crate) fn saved_count(&self) -> usize {
+        if self.guarded.load(Ordering::Relaxed) == 0 { 0 } else { self.saved_states().len() }
     }
 
     pub(crate) fn saved_states(&self) -> std::sync::MutexGuard<'_, Vec<SavedState>> {
@@ -235,8 +243,34 @@ impl ThreadState {
         self.guarded_depth.store(depth, Ordering::Relaxed);
     }
 
-    pub(crate) fn held(&self) -> std::sync::MutexGuard<'_, Vec<HeldLock>> {
+    /// The locks that the thread holds, oldest first.
+    pub(crate) fn held(&self) -> Vec<HeldLock> {
+        if self.held_count() == 0 { Vec::new() } else { self.held_locks().clone() }
+    }
+
+    /// How many locks the thread holds.
+    pub(crate) fn held_count(&self) -> usize {
+        self.held_count.load(Ordering::Relaxed)
+    }
+
+    fn held_locks(&self) -> std::sync::MutexGuard<'_, Vec<HeldLock>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The thread has taken a lock.
+    pub(crate) fn hold(&self, lock: HeldLock) {
+        let mut held = self.held_locks();
+        held.push(lock);
+        self.held_count.store(held.len(), Ordering::Relaxed);
+    }
+
+    /// Takes the newest lock that is meant out of those that the thread holds.
+    pub(crate) fn release(&self, meant: impl Fn(&HeldLock) -> bool) -> Option<HeldLock> {
+        let mut held = self.held_locks();
+        let at = held.iter().rposition(meant)?;
+        let lock = held.remove(at);
+        self.held_count.store(held.len(), Ordering::Relaxed);
+        Some(lock)
     }
 
     /// The most kernel stack that driver frames on this thread ever used, in bytes.

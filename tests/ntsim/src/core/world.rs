@@ -252,7 +252,8 @@ impl World {
         self.kernel.config.scheduler
     }
 
-    /// Scheduling decisions made so far: every point at which another thread might have been chosen.
+    /// Scheduling decisions made so far: every point at which another thread might have been chosen. None in a parallel world,
+    /// where the host decides.
     #[must_use]
     pub fn decisions(&self) -> u64 {
         self.kernel.sched.decisions.load(std::sync::atomic::Ordering::Relaxed)

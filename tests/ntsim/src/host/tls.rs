@@ -43,6 +43,15 @@ pub(crate) fn with_kernel<R>(f: impl FnOnce(&Kernel) -> R) -> Option<R> {
     unsafe { kernel.as_ref() }.map(f)
 }
 
+/// Calls `f` with the world and the simulated thread that this OS thread carries, if it carries a world.
+pub(crate) fn with_carried<R>(f: impl FnOnce(&Kernel, Option<&ThreadState>) -> R) -> Option<R> {
+    let (kernel, thread) = CARRIER.with(|c| (c.kernel.get(), c.thread.get()));
+    // SAFETY: first invariant of the module.
+    let thread = unsafe { thread.as_ref() };
+    // SAFETY: first invariant of the module.
+    unsafe { kernel.as_ref() }.map(|kernel| f(kernel, thread))
+}
+
 /// Calls `f` with the simulated thread that this OS thread carries, if any.
 pub(crate) fn with_thread<R>(f: impl FnOnce(&ThreadState) -> R) -> Option<R> {
     let thread = CARRIER.with(|c| c.thread.get());

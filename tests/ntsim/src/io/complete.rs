@@ -57,21 +57,20 @@ impl Kernel {
         let control = stack.control();
         let pending = control & SL_PENDING != 0;
         irp.set_pending_returned(u8::from(pending));
-        self.frame_complete(irp, location, pending, irp.status());
+        let called = wants(control, irp);
+        self.frame_complete(irp, location, (pending, irp.status()), called);
         let (routine, context) = (stack.routine(), stack.context());
         let above = location + 1;
         let owner = (above <= irp.stack_count()).then(|| irp.stack_at(above));
         irp.set_current_location(above);
         irp.set_current_stack(irp.stack_at(above).ptr());
         clear_completed(stack);
-        if !wants(control, irp) {
+        if !called {
             if let Some(owner) = owner.filter(|_| pending) {
                 owner.set_control(owner.control() | SL_PENDING);
             }
             return true;
         }
-        // While the routine runs the driver above owns the IRP again: it may send it down anew.
-        self.irp_record(irp, |record| record.walking = false);
         let device = owner.map_or(std::ptr::null_mut(), Stack::device);
         self.irp_owned_by_driver(irp, true);
         if callbacks::completion(self, routine, device, irp, context) == STATUS_MORE_PROCESSING_REQUIRED {

@@ -3,12 +3,11 @@
 use super::lock;
 use crate::abi::io::view::{Device, Driver, Vpb};
 use crate::abi::*;
-use crate::core::{Kernel, Rule};
+use crate::core::{Kernel, NumberMap, Rule};
 use crate::host::page_heap;
 use crate::ob::handles::ObjectKind;
 use crate::ob::namespace::{Entry, NameError};
 use crate::ob::security::SecurityDescriptor;
-use std::collections::HashMap;
 
 /// Which part of the simulator answers for a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,15 +48,20 @@ pub(crate) struct DeviceRecord {
 /// The devices of a world.
 #[derive(Debug, Default)]
 pub(crate) struct Devices {
-    map: HashMap<usize, DeviceRecord>,
+    map: NumberMap<usize, DeviceRecord>,
     next: u64,
 }
 
 impl Devices {
-    /// Who answers for a device; `None` when there is no such device.
-    pub(crate) fn role(&self, device: Device) -> Option<Role> {
-        let of = |record: &DeviceRecord| record.builtin.map_or(Role::Driver, Role::Builtin);
-        self.map.get(&device.addr()).map(of)
+    /// Who answers for a device that is handed a request; `None` when there is no such device. Counts what drivers carry.
+    pub(crate) fn role_to_dispatch(&mut self, device: Device, major: u8) -> Option<Role> {
+        let record = self.map.get_mut(&device.addr())?;
+        if let Some(builtin) = record.builtin {
+            return Some(Role::Builtin(builtin));
+        }
+        let io = [IRP_MJ_READ, IRP_MJ_WRITE, IRP_MJ_FLUSH_BUFFERS].contains(&u32::from(major));
+        record.carried += u64::from(io);
+        Some(Role::Driver)
     }
 
     pub(crate) fn get(&self, device: Device) -> Option<&DeviceRecord> {
@@ -66,13 +70,6 @@ impl Devices {
 
     pub(crate) fn get_mut(&mut self, device: Device) -> Option<&mut DeviceRecord> {
         self.map.get_mut(&device.addr())
-    }
-
-    pub(crate) fn count_dispatch(&mut self, device: Device, major: u8) {
-        let io = [IRP_MJ_READ, IRP_MJ_WRITE, IRP_MJ_FLUSH_BUFFERS].contains(&u32::from(major));
-        if let Some(record) = self.get_mut(device).filter(|_| io) {
-            record.carried += 1;
-        }
     }
 
     /// The devices of a driver, oldest first.

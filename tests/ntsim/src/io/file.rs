@@ -6,11 +6,10 @@ use super::request::{Data, Reply, Request, Ticket};
 use crate::abi::io::arena::Span;
 use crate::abi::io::view::{Device, File};
 use crate::abi::*;
-use crate::core::{Kernel, ThreadKind};
+use crate::core::{Kernel, NumberMap, ThreadKind};
 use crate::ob::Token;
 use crate::ob::handles::ObjectKind;
 use crate::pnp::Phase;
-use std::collections::HashMap;
 
 const SYNCHRONIZE_ACCESS: u32 = 0x0010_0000;
 /// Rights that do not make a device mount its file system when its name alone is opened.
@@ -29,7 +28,7 @@ pub(crate) struct FileRecord {
 }
 
 /// File objects by address.
-pub(crate) type Files = HashMap<usize, FileRecord>;
+pub(crate) type Files = NumberMap<usize, FileRecord>;
 
 /// How to open.
 #[derive(Clone, Debug)]

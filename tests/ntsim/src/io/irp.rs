@@ -11,9 +11,8 @@
 use super::lock;
 use crate::abi::io::view::{Device, Irp};
 use crate::abi::*;
-use crate::core::{Kernel, Rule, ThreadId, ThreadState};
+use crate::core::{Kernel, NumberMap, Rule, ThreadId, ThreadState};
 use crate::host::page_heap;
-use std::collections::HashMap;
 
 /// What becomes of a finished IRP that the I/O manager made.
 pub(crate) type Finish = Box<dyn FnOnce(&Kernel, Irp) + Send>;
@@ -60,8 +59,8 @@ struct Frame {
 /// The IRPs of a world.
 #[derive(Default)]
 pub(crate) struct Irps {
-    pub(crate) live: HashMap<usize, IrpRecord>,
-    frames: HashMap<u64, Frame>,
+    pub(crate) live: NumberMap<usize, IrpRecord>,
+    frames: NumberMap<u64, Frame>,
     next: u64,
 }
 
@@ -72,23 +71,28 @@ fn this_thread(k: &Kernel) -> Option<ThreadId> {
 /// What a settled frame shows.
 fn judge(frame: &Frame) -> Option<String> {
     let (returned, (pending, status)) = (frame.returned?, frame.completed?);
-    let who = format!("major {:#x} minor {:#x} at location {}", frame.major, frame.minor, frame.location);
+    let who = || format!("major {:#x} minor {:#x} at location {}", frame.major, frame.minor, frame.location);
     if returned == STATUS_PENDING && !pending {
-        return Some(format!("{who}: dispatch returned STATUS_PENDING, but the location was never marked pending"));
+        return Some(who() + ": dispatch returned STATUS_PENDING, but the location was never marked pending");
     }
     if returned != STATUS_PENDING && pending {
-        return Some(format!("{who}: marked pending, but dispatch returned {returned:#010x}"));
+        return Some(format!("{}: marked pending, but dispatch returned {returned:#010x}", who()));
     }
     if returned != STATUS_PENDING && returned != status {
-        return Some(format!("{who}: dispatch returned {returned:#010x}, the IRP was completed with {status:#010x}"));
+        return Some(format!(
+            "{}: dispatch returned {returned:#010x}, the IRP was completed with {status:#010x}",
+            who()
+        ));
     }
     None
 }
 
 impl Irps {
-    /// Marks the frames of a location as completed; what is wrong with one of them, if anything.
-    fn settle(&mut self, irp: Irp, location: i8, outcome: (bool, NTSTATUS)) -> Option<String> {
+    /// Marks the frames of a location as completed; what is wrong with one of them, if anything. With `called` a completion
+    /// routine runs next, so that the driver above owns the IRP again: it may send it down anew.
+    fn settle(&mut self, irp: Irp, location: i8, outcome: (bool, NTSTATUS), called: bool) -> Option<String> {
         let record = self.live.get_mut(&irp.addr())?;
+        record.walking &= !called;
         let mut wrong = None;
         let frames = &mut self.frames;
         record.frames.retain(|id| {
@@ -279,9 +283,9 @@ impl Kernel {
         }
     }
 
-    /// A stack location is being completed with this pending bit.
-    pub(crate) fn frame_complete(&self, irp: Irp, location: i8, pending: bool, status: NTSTATUS) {
-        let wrong = lock(&self.io.irps).settle(irp, location, (pending, status));
+    /// A stack location is being completed with this pending bit, and its routine is called next, or not.
+    pub(crate) fn frame_complete(&self, irp: Irp, location: i8, outcome: (bool, NTSTATUS), called: bool) {
+        let wrong = lock(&self.io.irps).settle(irp, location, outcome, called);
         if let Some(text) = wrong {
             self.finding(Rule::IrpPendingMismatch, text);
         }

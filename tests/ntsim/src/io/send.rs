@@ -55,7 +55,7 @@ impl Kernel {
     }
 
     fn dispatch(&self, device: Device, irp: Irp, major: u8) -> NTSTATUS {
-        let role = lock(&self.io.devices).role(device);
+        let role = lock(&self.io.devices).role_to_dispatch(device, major);
         let Some(role) = role else {
             self.finding(Rule::ObjectReference, "an IRP was sent to a device that is deleted".to_owned())
         };
@@ -64,11 +64,14 @@ impl Kernel {
             return self.builtin_dispatch(builtin, device, irp);
         }
         self.irp_owned_by_driver(irp, true);
-        lock(&self.io.devices).count_dispatch(device, major);
-        let power = u32::from(u32::from(major) == IRP_MJ_POWER);
-        self.with_thread(|thread| thread.power_depth.fetch_add(power, Ordering::Relaxed));
+        let power = u32::from(major) == IRP_MJ_POWER;
+        if power {
+            self.with_thread(|thread| thread.power_depth.fetch_add(1, Ordering::Relaxed));
+        }
         let answer = callbacks::dispatch(self, Driver::at(device.driver() as usize), major, device, irp);
-        self.with_thread(|thread| thread.power_depth.fetch_sub(power, Ordering::Relaxed));
+        if power {
+            self.with_thread(|thread| thread.power_depth.fetch_sub(1, Ordering::Relaxed));
+        }
         match answer {
             Some(status) => status,
             None => self.complete_with(irp, STATUS_INVALID_DEVICE_REQUEST, 0),

@@ -5,9 +5,8 @@
 //! * The last dereference calls the object's `on_last` exactly once, with no lock held.
 
 use crate::abi::*;
-use crate::core::{Kernel, Rule};
+use crate::core::{Kernel, NumberMap, Rule};
 use crate::io::lock;
-use std::collections::HashMap;
 
 /// Kinds of objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +51,8 @@ pub(crate) struct HandleEntry {
 /// The objects and handles of a world.
 #[derive(Debug, Default)]
 pub(crate) struct Objects {
-    table: HashMap<usize, ObjectRecord>,
-    handles: HashMap<usize, HandleEntry>,
+    table: NumberMap<usize, ObjectRecord>,
+    handles: NumberMap<usize, HandleEntry>,
     next: usize,
 }
 

@@ -19,11 +19,11 @@ fn check_size(kernel: &Kernel, size: ULONG) {
 
 /// Works on the tags of the lock; a finding when it was never initialised.
 fn with_tags<R>(kernel: &Kernel, lock: ObjectRef, f: impl FnOnce(&mut Vec<usize>, &mut bool) -> R) -> R {
-    let result = kernel.locks.with_embedded(lock.address(), |entry| match entry {
-        Some(Embedded::RemoveLock { tags, retired }) => Some(f(tags, retired)),
+    let result = kernel.locks.with_entry(lock.address(), |entry| match entry {
+        Embedded::RemoveLock { tags, retired } => Some(f(tags, retired)),
         _ => None,
     });
-    match result {
+    match result.flatten() {
         Some(result) => result,
         None => kernel.finding(Rule::Uninitialized, "a remove lock was used before it was initialised"),
     }
