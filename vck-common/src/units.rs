@@ -28,12 +28,14 @@ macro_rules! unit {
 
             /// Wraps a raw value of this unit.
             #[must_use]
+            #[inline]
             pub const fn new(value: u64) -> Self {
                 Self(value)
             }
 
             /// The raw value.
             #[must_use]
+            #[inline]
             pub const fn get(self) -> u64 {
                 self.0
             }
@@ -53,6 +55,7 @@ macro_rules! affine {
         impl $point {
             /// The position `distance` further on; `None` on overflow.
             #[must_use]
+            #[inline]
             pub const fn checked_add(self, distance: $length) -> Option<Self> {
                 match self.0.checked_add(distance.0) {
                     Some(value) => Some(Self(value)),
@@ -62,6 +65,7 @@ macro_rules! affine {
 
             /// The position `distance` before; `None` below zero.
             #[must_use]
+            #[inline]
             pub const fn checked_sub(self, distance: $length) -> Option<Self> {
                 match self.0.checked_sub(distance.0) {
                     Some(value) => Some(Self(value)),
@@ -71,6 +75,7 @@ macro_rules! affine {
 
             /// The distance from `earlier` to here; `None` when `earlier` lies behind.
             #[must_use]
+            #[inline]
             pub const fn checked_distance_from(self, earlier: Self) -> Option<$length> {
                 match self.0.checked_sub(earlier.0) {
                     Some(value) => Some($length(value)),
@@ -87,6 +92,7 @@ macro_rules! length {
         impl $name {
             /// The sum; `None` on overflow.
             #[must_use]
+            #[inline]
             pub const fn checked_add(self, other: Self) -> Option<Self> {
                 match self.0.checked_add(other.0) {
                     Some(value) => Some(Self(value)),
@@ -96,6 +102,7 @@ macro_rules! length {
 
             /// The difference; `None` below zero.
             #[must_use]
+            #[inline]
             pub const fn checked_sub(self, other: Self) -> Option<Self> {
                 match self.0.checked_sub(other.0) {
                     Some(value) => Some(Self(value)),
@@ -105,6 +112,7 @@ macro_rules! length {
 
             /// The multiple; `None` on overflow.
             #[must_use]
+            #[inline]
             pub const fn checked_mul(self, factor: u64) -> Option<Self> {
                 match self.0.checked_mul(factor) {
                     Some(value) => Some(Self(value)),
@@ -114,12 +122,14 @@ macro_rules! length {
 
             /// The smaller of the two.
             #[must_use]
+            #[inline]
             pub const fn min(self, other: Self) -> Self {
                 if self.0 < other.0 { self } else { other }
             }
 
             /// True for a length of zero.
             #[must_use]
+            #[inline]
             pub const fn is_zero(self) -> bool {
                 self.0 == 0
             }
@@ -186,42 +196,49 @@ impl SectorSize {
 
     /// The size in bytes.
     #[must_use]
+    #[inline]
     pub const fn bytes(self) -> u32 {
         self.0
     }
 
     /// The size in bytes, for slicing.
     #[must_use]
+    #[inline]
     pub const fn usize(self) -> usize {
         self.0 as usize
     }
 
     /// The size in bytes, for 64-bit arithmetic.
     #[must_use]
+    #[inline]
     pub const fn u64(self) -> u64 {
         self.0 as u64
     }
 
     /// log2 of the size.
     #[must_use]
+    #[inline]
     pub const fn shift(self) -> u32 {
         self.0.trailing_zeros()
     }
 
     /// True if `bytes` is a whole number of sectors.
     #[must_use]
+    #[inline]
     pub const fn is_aligned(self, bytes: u64) -> bool {
         bytes.trailing_zeros() >= self.shift()
     }
 
     /// The length in bytes of `count` sectors; `None` on overflow.
     #[must_use]
+    #[inline]
     pub const fn bytes_of(self, count: SectorCount) -> Option<ByteLen> {
         count_to_len(count, self)
     }
 
     /// The whole sectors in `len` bytes, rounded down.
     #[must_use]
+    #[inline]
     pub const fn sectors_in(self, len: ByteLen) -> SectorCount {
         SectorCount::new(len.get() >> self.shift())
     }
@@ -230,6 +247,7 @@ impl SectorSize {
     ///
     /// # Errors
     /// [`VckError::InvalidData`] unless `len` is a non-zero multiple of the sector size.
+    #[inline]
     pub const fn sectors_of_buffer(self, len: usize) -> VckResult<SectorCount> {
         let bytes = len as u64;
         if bytes == 0 || !self.is_aligned(bytes) {
@@ -245,6 +263,7 @@ impl fmt::Display for SectorSize {
     }
 }
 
+#[inline]
 const fn count_to_len(count: SectorCount, size: SectorSize) -> Option<ByteLen> {
     match count.get().checked_mul(size.u64()) {
         Some(value) => Some(ByteLen::new(value)),

@@ -124,6 +124,7 @@ impl Geometry {
 
     /// The device's logical sector size.
     #[must_use]
+    #[inline]
     pub const fn sector_size(&self) -> SectorSize {
         self.sector_size
     }
@@ -178,12 +179,14 @@ impl Geometry {
 
     /// Size of the data region in bytes.
     #[must_use]
+    #[inline]
     pub const fn data_bytes(&self) -> ByteLen {
         ByteLen::new(self.data << self.sector_size.shift())
     }
 
     /// Size of the whole volume in bytes (whole sectors).
     #[must_use]
+    #[inline]
     pub const fn volume_bytes(&self) -> ByteLen {
         ByteLen::new(self.volume_sectors << self.sector_size.shift())
     }
@@ -256,6 +259,7 @@ impl Geometry {
     /// The byte offset on the volume of a byte offset in the data region; `None` on overflow. It does not check that the
     /// offset lies in the data region: classify the extent first.
     #[must_use]
+    #[inline]
     pub const fn shift(&self, data_offset: ByteOffset) -> Option<ByteOffset> {
         data_offset.checked_add(ByteLen::new(self.offset << self.sector_size.shift()))
     }
@@ -274,6 +278,7 @@ impl Geometry {
     ///
     /// `extent.offset` counts from the start of the data region, as the request states it.
     #[must_use]
+    #[inline]
     pub fn classify(&self, extent: Extent, requestor: RequestorKind) -> RangeClass {
         let size = self.sector_size;
         if !size.is_aligned(extent.offset.get()) || !size.is_aligned(extent.len.get()) {

@@ -14,24 +14,28 @@ pub struct DataExtent {
 impl DataExtent {
     /// `count` sectors from `first`.
     #[must_use]
+    #[inline]
     pub const fn new(first: DataSector, count: SectorCount) -> Self {
         Self { first, count }
     }
 
     /// The first sector behind the extent; `None` if it is not representable.
     #[must_use]
+    #[inline]
     pub const fn end(self) -> Option<DataSector> {
         self.first.checked_add(self.count)
     }
 
     /// True if there is no sector in it.
     #[must_use]
+    #[inline]
     pub const fn is_empty(self) -> bool {
         self.count.is_zero()
     }
 
     /// True if `sector` is one of its sectors.
     #[must_use]
+    #[inline]
     pub const fn contains(self, sector: DataSector) -> bool {
         match sector.checked_distance_from(self.first) {
             Some(distance) => distance.get() < self.count.get(),
@@ -41,6 +45,7 @@ impl DataExtent {
 
     /// True if the two have a sector in common. An empty extent overlaps nothing.
     #[must_use]
+    #[inline]
     pub const fn overlaps(self, other: Self) -> bool {
         if self.is_empty() || other.is_empty() {
             return false;
@@ -50,6 +55,7 @@ impl DataExtent {
 
     /// The parts below `boundary` and from `boundary` on. Either may be empty; together they are this extent.
     #[must_use]
+    #[inline]
     pub const fn split_at(self, boundary: DataSector) -> (Self, Self) {
         let below = match boundary.checked_distance_from(self.first) {
             Some(distance) => distance.min(self.count),
@@ -80,12 +86,14 @@ pub struct Extent {
 impl Extent {
     /// `len` bytes from `offset`.
     #[must_use]
+    #[inline]
     pub const fn new(offset: ByteOffset, len: ByteLen) -> Self {
         Self { offset, len }
     }
 
     /// The first byte behind the extent; `None` if it is not representable.
     #[must_use]
+    #[inline]
     pub const fn end(self) -> Option<ByteOffset> {
         self.offset.checked_add(self.len)
     }
