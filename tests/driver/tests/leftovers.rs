@@ -1,10 +1,13 @@
-//! What a provider leaves behind: keys on the stack that it ran on, and the access to the volume that it was lent.
+//! What a provider leaves behind: keys on the stacks that it ran on, and the access to the volume that it was lent.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use vck_common::jvck::{JvckMetadataOptions, JvckMetadataStore};
-use vck_common::{Lba, SectorIo, VckError, VckResult, XtsVolumeCipher};
+use vck_common::{
+    ConversionJournal, DataSector, EncryptedOffset, EncryptedOffsetStore, Lba, RandomSource, SealedUpdate, SectorIo,
+    VckError, VckResult, VolumeState, XtsVolumeCipher,
+};
 use vck_driver_tests::{Client, FOOTERS, Failure, KEY1, KEY2, VMK, WRONG_VMK, allowed, sealed_block};
 use vck_ntsim::World;
 use vck_ntsim::io::{DriverConfig, FilterPosition};
@@ -40,13 +43,46 @@ fn paint(depth: usize) {
     std::hint::black_box(&mut area);
 }
 
+/// Leaves the stack of whoever seals full of a key: that is the thread of the conversion, too.
+struct Painting<S>(S);
+
+impl<S: EncryptedOffsetStore> EncryptedOffsetStore for Painting<S> {
+    fn load(&self) -> VckResult<(EncryptedOffset, VolumeState)> {
+        self.0.load()
+    }
+
+    fn seal(
+        &self,
+        offset: DataSector,
+        state: VolumeState,
+        random: &dyn RandomSource,
+        out: &mut SealedUpdate,
+    ) -> VckResult<()> {
+        let sealed = self.0.seal(offset, state, random, out);
+        paint(16);
+        sealed
+    }
+
+    fn sealed_is_durable(&self, offset: DataSector, state: VolumeState) {
+        self.0.sealed_is_durable(offset, state);
+    }
+
+    fn needs_rewrite(&self) -> bool {
+        self.0.needs_rewrite()
+    }
+
+    fn journal(&self) -> VckResult<Option<Box<dyn ConversionJournal>>> {
+        self.0.journal()
+    }
+}
+
 fn open(context: &AttachContext<'_>) -> VckResult<IoConfig> {
     let store = JvckMetadataStore::open(context.io.clone(), context.vmk)?;
     let keys = store.fvek_keys();
     let (data_key, tweak_key) = (keys.fvek_key1.expose(), keys.fvek_key2.expose());
     let cipher = try_box(XtsVolumeCipher::with_features(data_key, tweak_key, allowed(context.features))?)?;
     let (offset_sector, encrypted_offset) = (store.geometry().offset_sector(), store.load_offset());
-    let (offset_store, policy) = (try_box(store)?, ConversionPolicy::default());
+    let (offset_store, policy) = (try_box(Painting(store))?, ConversionPolicy::default());
     Ok(IoConfig::Encrypted { cipher, offset_sector, encrypted_offset, offset_store, policy })
 }
 
@@ -85,7 +121,7 @@ const DATA: u64 = 1 << 20;
 const NAME: &str = r"\??\D:";
 
 #[test]
-fn a_careless_provider_leaves_no_key_in_the_pool_and_no_way_to_the_device() {
+fn a_careless_provider_leaves_no_key_in_pool_or_on_stacks_and_no_way_to_the_device() {
     let world = World::boot(9);
     for secret in [&VMK, &KEY1, &KEY2] {
         world.watch_secret(secret);
@@ -100,6 +136,8 @@ fn a_careless_provider_leaves_no_key_in_the_pool_and_no_way_to_the_device() {
     let refused = client.prepare(NAME, JvckMetadataOptions::default(), &WRONG_VMK, &block);
     assert!(matches!(refused, Err(Failure(_))), "{refused:?}");
     assert!(client.prepare(NAME, JvckMetadataOptions::default(), &VMK, &block).expect("prepares").complete);
+    client.encrypt(NAME).expect("starts");
+    assert_eq!(client.wait_until_idle(NAME), Ok(0));
     assert_eq!(REVOKED.load(Ordering::SeqCst), 1, "of the refused attach");
     client.detach(NAME).expect("detaches");
     assert_eq!(WORKED.load(Ordering::SeqCst), 1);

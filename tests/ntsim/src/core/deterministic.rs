@@ -82,7 +82,9 @@ impl Carrier {
         };
         match tls::enter(kernel, Some(&thread), || fiber.resume()) {
             Turn::Suspended(fiber) if thread.terminated.load(Ordering::SeqCst) => {
-                self.stacks.borrow_mut().push(fiber.abandon());
+                let stack = fiber.abandon();
+                look_for_secrets(kernel, &thread, &stack);
+                self.recycle(kernel, stack);
                 kernel.thread_ended(&thread, index);
             }
             Turn::Suspended(fiber) => {
@@ -93,9 +95,16 @@ impl Carrier {
                 fibers[index] = Some(fiber);
             }
             Turn::Ended(stack) => {
-                self.stacks.borrow_mut().push(stack);
+                self.recycle(kernel, stack);
                 kernel.thread_ended(&thread, index);
             }
+        }
+    }
+
+    /// Keeps a stack for the next thread. Where secrets are looked for, what a program left on it must not be taken for the driver's.
+    fn recycle(&self, kernel: &Kernel, stack: DefaultStack) {
+        if !kernel.arena.watches_secrets() {
+            self.stacks.borrow_mut().push(stack);
         }
     }
 
@@ -110,6 +119,17 @@ impl Carrier {
 impl Drop for Carrier {
     fn drop(&mut self) {
         self.abandon();
+    }
+}
+
+/// A driver ended its thread: the kernel gives the stack to somebody else as it is.
+fn look_for_secrets(kernel: &Kernel, thread: &ThreadState, stack: &DefaultStack) {
+    // The sanitizer keeps what it knows of frames that were never left, and would report reading them.
+    if cfg!(feature = "asan") || !kernel.arena.watches_secrets() {
+        return;
+    }
+    if kernel.arena.holds_secret(coroutine::first_frames(stack, kernel.config.kernel_stack)) {
+        kernel.report(Rule::SecretLeft, format!("thread {} ended with a secret on its stack", thread.name()));
     }
 }
 

@@ -57,8 +57,8 @@ rules! {
     UseAfterFree,
     /// Bytes before or after a block were written.
     PoolOverrun,
-    /// A registered secret was still in a block when it was freed.
-    SecretInFreedPool,
+    /// A registered secret was still in a block when it was freed, or on the stack of a driver's thread when that ended.
+    SecretLeft,
     /// Memory, an MDL, a work item, a thread or another resource outlived the driver.
     ResourceLeak,
     /// An MDL was used in a state that does not allow it.

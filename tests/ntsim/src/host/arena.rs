@@ -96,6 +96,16 @@ impl Arena {
         }
     }
 
+    /// Whether secrets are looked for at all.
+    pub(crate) fn watches_secrets(&self) -> bool {
+        !self.lock().secrets.is_empty()
+    }
+
+    /// Whether one of the registered secrets is in `content`.
+    pub(crate) fn holds_secret(&self, content: &[u8]) -> bool {
+        holds_any(content, &self.lock().secrets)
+    }
+
     /// Live blocks and bytes.
     pub(crate) fn usage(&self) -> (usize, usize) {
         let state = self.lock();
@@ -283,9 +293,13 @@ impl Block {
             return Some((Rule::PoolOverrun, format!("bytes after {} were written", self.describe())));
         }
         let content = bytes_at(address, self.layout.size());
-        let leaked = secrets.iter().any(|secret| contains(content, secret));
-        leaked.then(|| (Rule::SecretInFreedPool, format!("{} was freed with a secret in it", self.describe())))
+        holds_any(content, secrets)
+            .then(|| (Rule::SecretLeft, format!("{} was freed with a secret in it", self.describe())))
     }
+}
+
+fn holds_any(content: &[u8], secrets: &[Vec<u8>]) -> bool {
+    secrets.iter().any(|secret| contains(content, secret))
 }
 
 fn contains(content: &[u8], secret: &[u8]) -> bool {

@@ -4,7 +4,7 @@
 //! * The address in `ThreadState::yielder` is that of the yielder that corosensei gave to the coroutine's own body;
 //!   it stays valid until that body returns, and only code running on that coroutine reads it.
 
-use corosensei::stack::DefaultStack;
+use corosensei::stack::{DefaultStack, Stack};
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use std::sync::atomic::Ordering;
 
@@ -66,6 +66,14 @@ pub(crate) fn new_stack() -> DefaultStack {
         Ok(stack) => stack,
         Err(error) => panic!("cannot map a coroutine stack: {error}"),
     }
+}
+
+/// What is left of the first `count` bytes of frames on a stack that nobody runs on.
+pub(crate) fn first_frames(stack: &DefaultStack, count: usize) -> &[u8] {
+    let count = count.min(stack.base().get() - stack.limit().get());
+    let start = std::ptr::with_exposed_provenance(stack.base().get() - count);
+    // SAFETY: mapped memory of the stack, which lives as long as the borrow; nobody runs on it.
+    unsafe { std::slice::from_raw_parts(start, count) }
 }
 
 /// Gives up the processor; returns when the scheduler resumes this coroutine. Must be called on `thread`'s coroutine.

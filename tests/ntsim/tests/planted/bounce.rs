@@ -106,7 +106,7 @@ pub(crate) const PLANTED: &[Plant] = &[
     plant(Setting::Plain, Bug::FreeTwice, Rule::PoolBadFree),
     plant(Setting::Plain, Bug::OneByteTooMany, Rule::PoolOverrun),
     plant(Setting::Plain, Bug::LeakBuffer, Rule::ResourceLeak),
-    plant(Setting::Plain, Bug::KeepPlaintext, Rule::SecretInFreedPool),
+    plant(Setting::Plain, Bug::KeepPlaintext, Rule::SecretLeft),
     plant(Setting::Plain, Bug::WriteAfterFree, Rule::UseAfterFree),
     plant(Setting::Plain, Bug::MapTwice, Rule::MdlDoubleMap),
     plant(Setting::Plain, Bug::MapReadOnly, Rule::MdlNoWrite),

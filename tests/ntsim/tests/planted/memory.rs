@@ -60,6 +60,22 @@ fn balanced_memory_is_clean() {
     });
 }
 
+/// Uses a secret in a frame that is gone when the thread ends.
+unsafe extern "C" fn careless(_: PVOID) {
+    use_secret();
+    let _status = nt!(PsTerminateSystemThread(0));
+}
+
+#[inline(never)]
+fn use_secret() {
+    // Many copies: ending the thread takes frames of its own in the same place.
+    let mut copies = [[0; SECRET.len()]; 256];
+    for copy in &mut copies {
+        copy.copy_from_slice(SECRET);
+    }
+    std::hint::black_box(&mut copies);
+}
+
 planted! {
     PoolExecutable: fn executable_pool(rule) {
         caught(rule, || {
@@ -149,7 +165,7 @@ planted! {
         expect(&world, rule);
     }
 
-    SecretInFreedPool: fn secret_in_freed_pool(rule) {
+    SecretLeft: fn secret_in_freed_pool(rule) {
         let world = World::boot(1);
         world.watch_secret(SECRET);
         world.run_driver("secret", || {
@@ -162,10 +178,21 @@ planted! {
         expect(&world, rule);
     }
 
-    SecretInFreedPool: fn secret_in_a_dropped_vector(rule) {
+    SecretLeft: fn secret_in_a_dropped_vector(rule) {
         let world = World::boot(1);
         world.watch_secret(SECRET);
         world.run_driver("secret", || drop(std::hint::black_box(SECRET.to_vec())));
+        expect(&world, rule);
+    }
+
+    #[cfg_attr(feature = "asan", ignore = "stacks are not looked at under AddressSanitizer")]
+    SecretLeft: fn secret_on_the_stack_of_a_thread_that_ended(rule) {
+        let world = World::boot(1);
+        world.watch_secret(SECRET);
+        world.run_driver("secret", || {
+            thread(careless, std::ptr::null_mut());
+        });
+        world.run_until(|| world.waiting().is_empty());
         expect(&world, rule);
     }
 
