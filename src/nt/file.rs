@@ -21,6 +21,8 @@ pub struct VolumeHandle {
 pub enum OpenFor {
     /// Finding the device: neither mounts a file system nor needs read access. The caller's own rights are checked.
     Identity,
+    /// Finding the device of a folder that the driver names for its own purposes: nobody's rights are checked.
+    Folder,
     /// Locking and dismounting the file system.
     Control,
 }
@@ -48,9 +50,10 @@ pub enum FsControl {
 impl VolumeHandle {
     /// Opens an NT path. Errors: the open's status.
     pub fn open(_: Passive, path: &WideString, purpose: OpenFor) -> VckResult<Self> {
-        let (access, force) = match purpose {
-            OpenFor::Identity => (sys::FILE_READ_ATTRIBUTES, sys::OBJ_FORCE_ACCESS_CHECK),
-            OpenFor::Control => (sys::FILE_READ_DATA | sys::FILE_WRITE_DATA, 0),
+        let (access, force, kind) = match purpose {
+            OpenFor::Identity => (sys::FILE_READ_ATTRIBUTES, sys::OBJ_FORCE_ACCESS_CHECK, sys::FILE_NON_DIRECTORY_FILE),
+            OpenFor::Folder => (sys::FILE_READ_ATTRIBUTES, 0, sys::FILE_DIRECTORY_FILE),
+            OpenFor::Control => (sys::FILE_READ_DATA | sys::FILE_WRITE_DATA, 0, sys::FILE_NON_DIRECTORY_FILE),
         };
         let name = path.as_unicode();
         let mut attributes = sys::OBJECT_ATTRIBUTES {
@@ -75,7 +78,7 @@ impl VolumeHandle {
                 0,
                 sys::FILE_SHARE_READ | sys::FILE_SHARE_WRITE,
                 sys::FILE_OPEN,
-                sys::FILE_SYNCHRONOUS_IO_NONALERT | sys::FILE_NON_DIRECTORY_FILE,
+                sys::FILE_SYNCHRONOUS_IO_NONALERT | kind,
                 ptr::null_mut(),
                 0,
             )

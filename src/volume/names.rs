@@ -3,13 +3,16 @@
 use alloc::string::String;
 
 use vck_common::path::NtPath;
-use vck_common::{VckError, VckResult};
+use vck_common::{NtStatus, VckError, VckResult};
 
 use super::{Core, FilterDevice};
 use crate::nt::{Held, OpenFor, Passive, VolumeHandle, WideString};
 
 /// FILE_DEVICE_DISK and FILE_DEVICE_VIRTUAL_DISK: the types of devices that carry volumes.
 const DISK_TYPES: [u32; 2] = [0x07, 0x24];
+
+/// The folder of the running system: a symbolic link that leads to its volume.
+const SYSTEM_ROOT: &str = r"\SystemRoot";
 
 /// An owned copy. Errors: no memory.
 pub fn owned_text(text: &str) -> VckResult<String> {
@@ -24,6 +27,17 @@ fn same_path(a: &str, b: &str) -> bool {
     let lower = |unit: u16| u8::try_from(unit).map_or(unit, |byte| u16::from(byte.to_ascii_lowercase()));
     let (a, b) = (NtPath::from_volume_path(a), NtPath::from_volume_path(b));
     a.utf16().map(lower).eq(b.utf16().map(lower))
+}
+
+/// Whether the running system is on the volume. Errors: the status of opening the system's folder.
+pub(super) fn holds_system(passive: Passive, filter: &FilterDevice) -> VckResult<bool> {
+    let name = WideString::from_units(SYSTEM_ROOT.encode_utf16())?;
+    match VolumeHandle::open(passive, &name, OpenFor::Folder) {
+        Ok(folder) => Ok(folder.device(passive)?.address == filter.physical.address()),
+        // A machine without one did not boot from a volume.
+        Err(error) if error.status() == NtStatus::OBJECT_NAME_NOT_FOUND => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 impl Core {

@@ -6,6 +6,7 @@ use core::fmt::Write;
 use vck_common::{Geometry, VckError, VckResult};
 
 use super::bound::Source;
+use super::names::holds_system;
 use super::sweeper::Order;
 use super::{Core, FilterDevice, owned_text};
 use crate::engine::{Command, Progress, State};
@@ -81,6 +82,16 @@ impl VolumeSnapshot {
     }
 }
 
+/// A data volume stays closed until somebody attaches it: a system on one would not start again.
+fn check_opened_at_boot(passive: Passive, filter: &FilterDevice, source: Source) -> VckResult<()> {
+    if source == Source::DataVolume && holds_system(passive, filter)? {
+        return Err(VckError::Unsupported(
+            "the running system is on this volume: nothing would open it at the next boot",
+        ));
+    }
+    Ok(())
+}
+
 impl Core {
     /// The volume known under `path`, without opening anything. For callers who may not make the driver open things.
     pub fn snapshot_by_name(&self, path: &str) -> VckResult<VolumeSnapshot> {
@@ -109,13 +120,16 @@ impl Core {
         Ok(all)
     }
 
-    /// Runs a conversion command. Errors: [`VckError::NotAttached`], [`VckError::WrongState`] on a volume without key, or the
-    /// command's own.
+    /// Runs a conversion command. Errors: [`VckError::NotAttached`], [`VckError::WrongState`] on a volume without key,
+    /// [`VckError::Unsupported`] for encrypting the running system as a data volume, or the command's own.
     pub fn convert(&self, passive: Passive, path: &str, command: Command) -> VckResult<()> {
         let filter = self.filter_by_path(passive, path).map_err(|_| VckError::NotAttached)?;
         let volume = filter.volume().ok_or(VckError::NotAttached)?;
         let side = volume.cipher_side.as_ref();
         let side = side.ok_or(VckError::WrongState("the volume is prepared but has no key yet: attach it first"))?;
+        if command == Command::StartEncrypt {
+            check_opened_at_boot(passive, &filter, volume.source)?;
+        }
         side.sweeper.order(passive, Order::Run(command))
     }
 

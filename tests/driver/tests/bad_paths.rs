@@ -304,6 +304,36 @@ fn a_paging_file_keeps_a_volume_attached() {
 }
 
 #[test]
+fn the_running_system_is_not_encrypted_as_a_data_volume() {
+    let bench = bench();
+    bench.world.set_system_root(bench.volume);
+    let (client, path) = (bench.client(), bench.path());
+    client.prepare(&path, JvckMetadataOptions::default(), &VMK, &bench.block()).expect("prepares");
+    let before = bench.footprint();
+    assert_eq!(client.encrypt(&path), Err(Failure(NtStatus::NOT_SUPPORTED)));
+    bench.assert_untouched(&before, "encryption of the running system");
+    client.decrypt(&path).expect("nothing is encrypted");
+    client.detach(&path).expect("detaches");
+    drop(client);
+    bench.tear_down();
+}
+
+#[test]
+fn with_the_system_on_another_volume_a_data_volume_is_encrypted() {
+    let bench = bench();
+    let disk = bench.world.add_disk(DiskConfig::memory(1 << 20));
+    let other = bench.world.plug(VolumeConfig::whole(disk).letter('C')).expect("starts");
+    bench.world.set_system_root(other);
+    let (client, path) = (bench.client(), bench.path());
+    client.prepare(&path, JvckMetadataOptions::default(), &VMK, &bench.block()).expect("prepares");
+    client.encrypt(&path).expect("starts");
+    assert_eq!(client.wait_until_idle(&path), Ok(0));
+    drop(client);
+    bench.world.remove(other).expect("removed");
+    bench.tear_down();
+}
+
+#[test]
 fn an_os_volume_is_detached_only_when_it_is_plain() {
     let bench = bench();
     let (client, path) = (bench.client(), bench.path());

@@ -6,6 +6,7 @@ use crate::abi::{IRP_MN_START_DEVICE, IRP_MN_SURPRISE_REMOVAL};
 use crate::abi::{NTSTATUS, STATUS_UNSUCCESSFUL};
 use crate::core::{Kernel, ThreadKind, World};
 use crate::io::lock;
+use crate::ob::namespace::Entry;
 use crate::storage::{Disk, DiskConfig};
 
 impl World {
@@ -51,6 +52,12 @@ impl World {
     /// The status of the `AddDevice` or START that failed.
     pub fn plug(&self, config: VolumeConfig) -> Result<VolumeId, NTSTATUS> {
         self.pnp_call(move |k| k.volume_plug(&config)).map(VolumeId)
+    }
+
+    /// Says that the machine's system is on a volume: `\SystemRoot` leads there, for as long as the world lives.
+    pub fn set_system_root(&self, volume: VolumeId) {
+        let target = format!(r"{}\Windows", self.device_name(volume));
+        let _taken = lock(&self.kernel().io.names).insert(r"\SystemRoot", Entry::Link(target));
     }
 
     /// Asks whether a volume may be removed.
