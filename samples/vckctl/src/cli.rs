@@ -123,6 +123,9 @@ pub(crate) struct PrepareArgs {
     /// Make the image larger by the room that the metadata needs
     #[arg(long)]
     pub(crate) grow: bool,
+    /// Prepare although the volume begins with data of no known file system. Never for one that was prepared before
+    #[arg(long)]
+    pub(crate) unknown_content: bool,
     #[command(flatten)]
     pub(crate) key: KeyArgs,
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use vck_common::{NtStatus, VckError};
 
+use crate::meaning;
+
 /// Exit codes. The numbers are part of the command line's contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -35,7 +37,7 @@ pub(crate) const EXIT_CODES: &str = "Exit codes:
   4  wrong key
   5  in use: files are open on the volume, or another program works on the image
   6  access denied: run as administrator
-  7  no room for the metadata: shrink the file system first
+  7  no room for the metadata: shrink the file system, not the partition
   8  already attached, or other metadata is in the way";
 
 /// How the driver refused a request.
@@ -46,21 +48,6 @@ pub(crate) struct Fault {
     /// The Win32 code.
     pub(crate) win32: Option<u32>,
 }
-
-/// Win32 codes and the statuses of this driver that they stand for, for transports that show only the former.
-const BY_WIN32: [(u32, NtStatus); 11] = [
-    (2, NtStatus::OBJECT_NAME_NOT_FOUND),
-    (5, NtStatus::ACCESS_DENIED),
-    (22, NtStatus::INVALID_DEVICE_STATE),
-    (32, NtStatus::SHARING_VIOLATION),
-    (66, NtStatus::BAD_DEVICE_TYPE),
-    (86, NtStatus::WRONG_PASSWORD),
-    (112, NtStatus::DISK_FULL),
-    (183, NtStatus::OBJECT_NAME_COLLISION),
-    (1168, NtStatus::NOT_FOUND),
-    (1393, NtStatus::DISK_CORRUPT_ERROR),
-    (5010, NtStatus::OBJECTID_EXISTS),
-];
 
 impl Fault {
     /// From a status.
@@ -83,7 +70,7 @@ impl Fault {
 
     /// The condition, as far as it can be told.
     pub(crate) fn condition(self) -> Option<NtStatus> {
-        self.status.or_else(|| BY_WIN32.iter().find(|(code, _)| Some(*code) == self.win32).map(|(_, status)| *status))
+        self.status.or_else(|| self.win32.and_then(meaning::status_of_win32))
     }
 
     fn exit(self) -> Exit {
@@ -99,31 +86,8 @@ impl Fault {
     }
 
     fn meaning(self) -> (&'static str, &'static str) {
-        match self.condition() {
-            Some(NtStatus::OBJECT_NAME_NOT_FOUND) => {
-                ("the volume is not attached", "attach it first (data-volume attach), or check its name")
-            }
-            Some(NtStatus::NOT_FOUND) => ("the volume has no metadata", "prepare it first (data-volume prepare)"),
-            Some(NtStatus::WRONG_PASSWORD) => {
-                ("the key does not open this volume", "give the key it was prepared with")
-            }
-            Some(NtStatus::SHARING_VIOLATION) => ("the volume is in use", "close all files on it and try again"),
-            Some(NtStatus::ACCESS_DENIED) => ("access denied", "run as administrator"),
-            Some(NtStatus::DISK_FULL) => {
-                ("the file system leaves no room for the metadata", "shrink the file system first")
-            }
-            Some(NtStatus::OBJECT_NAME_COLLISION) => ("the volume is already attached", "nothing needs to be done"),
-            Some(NtStatus::OBJECTID_EXISTS) => {
-                ("the volume has metadata of its own", "attach it; writing new metadata would destroy its keys")
-            }
-            Some(NtStatus::DISK_CORRUPT_ERROR) => ("the metadata is damaged", "look at it with `vckctl inspect`"),
-            Some(NtStatus::INVALID_DEVICE_STATE) => {
-                ("not possible in the volume's present state", "look at it with `vckctl status`")
-            }
-            Some(NtStatus::BAD_DEVICE_TYPE) => ("the path does not lead to a disk volume", "check the name"),
-            Some(NtStatus::DEVICE_BUSY) => ("another operation is under way", "try again"),
-            _ => ("the driver refused", "look at the driver's log"),
-        }
+        let known = self.condition().and_then(meaning::of_status);
+        known.map_or(("the driver refused", "look at the driver's log"), |known| (known.what, known.advice))
     }
 }
 
@@ -235,10 +199,7 @@ mod tests {
 
     #[test]
     fn a_win32_code_alone_tells_the_same_condition() {
-        for (code, status) in BY_WIN32 {
-            assert_eq!(status.win32(), Some(code), "{status}");
-            assert_eq!(Fault::from_win32(code).condition(), Some(status));
-        }
+        assert_eq!(Fault::from_win32(86).condition(), Some(NtStatus::WRONG_PASSWORD));
         assert_eq!(Fault::from_win32(31).condition(), None);
     }
 

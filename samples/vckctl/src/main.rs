@@ -14,6 +14,7 @@ mod error;
 mod file_io;
 mod follow;
 mod key;
+mod meaning;
 mod output;
 mod transport;
 mod volume_name;

@@ -115,16 +115,25 @@ fn misuse_has_its_own_exit_code_and_says_what_to_do() {
     let odd = folder.path("odd.img");
     fs::write(&odd, vec![0; 1000]).unwrap();
     let (path, odd) = (image.to_str().unwrap(), odd.to_str().unwrap());
-    let cases: [(&[&str], i32, &str); 12] = [
+    let cases: [(&[&str], i32, &str); 13] = [
         (&[], 2, "Usage"),
         (&["os-volume", "encrypt"], 2, "unrecognized"),
         (&["data-volume", "encrypt", "--vmk", KEY], 2, "--image FILE"),
         (&["--volume", "D:", "status"], 2, "--image FILE"),
         (&["--volume", "nonsense", "status"], 2, "no volume"),
-        (&["--image", path, "data-volume", "attach", "--vmk", KEY], 3, "prepare it first"),
-        (&["--image", path, "data-volume", "prepare", "--vmk", KEY, "--use-header", "1"], 7, "blank"),
+        (&["--image", path, "data-volume", "attach", "--vmk", KEY], 3, "do NOT prepare it again"),
+        (&["--image", path, "data-volume", "prepare", "--vmk", KEY], 8, "--unknown-content"),
+        (
+            &["--image", path, "data-volume", "prepare", "--vmk", KEY, "--unknown-content", "--use-header", "1"],
+            7,
+            "blank",
+        ),
         (&["--image", path, "data-volume", "prepare", "--vmk", KEY, "--use-footer", "0"], 2, "--use-footer"),
-        (&["--image", path, "data-volume", "prepare", "--vmk", KEY, "--metadata-size", "512"], 1, "prepare"),
+        (
+            &["--image", path, "data-volume", "prepare", "--vmk", KEY, "--unknown-content", "--metadata-size", "512"],
+            1,
+            "prepare",
+        ),
         (&["--image", "/no/such/image", "status"], 1, "/no/such/image"),
         (&["--image", odd, "status"], 2, "--sector-size"),
         (&["demo", "--image", path], 2, "--copy"),

@@ -86,16 +86,25 @@ enum Ground {
     Free,
     /// The file system reaches too far.
     Occupied(&'static str),
+    /// It begins with something that is neither blank nor a known file system: ciphertext looks like that.
+    Unknown,
 }
+
+/// Bytes at a volume's beginning that show which file system it carries.
+const BOOT_REGION: usize = 4096;
 
 fn survey(io: &dyn SectorIo, geometry: &Geometry) -> VckResult<Ground> {
     if find_block(io)?.is_some() {
         return Ok(Ground::Prepared);
     }
-    let mut boot = vec![0; io.sector_size().usize()];
+    let mut boot = vec![0; BOOT_REGION.max(io.sector_size().usize())];
     io.read_sectors(Lba::ZERO, &mut boot)?;
-    let found = bpb::recognise(&boot).filter(|found| found.end > geometry.data_bytes());
-    Ok(found.map_or(Ground::Free, |found| Ground::Occupied(found.kind.name())))
+    Ok(match bpb::recognise(&boot) {
+        Some(found) if found.end > geometry.data_bytes() => Ground::Occupied(found.kind.name()),
+        Some(_) => Ground::Free,
+        None if bpb::is_blank(&boot) => Ground::Free,
+        None => Ground::Unknown,
+    })
 }
 
 /// First-time set-up, or attach when the volume has metadata.
@@ -120,6 +129,15 @@ fn prepare(client: &mut Client, args: &PrepareArgs) -> CtlResult<&'static str> {
             return Ok("the volume has metadata already; it was attached with it");
         }
         Ground::Free => {}
+        Ground::Unknown if args.unknown_content => {}
+        Ground::Unknown => {
+            let text =
+                format!("cannot prepare {name}: it begins with data of no known file system, maybe encrypted data");
+            return Err(CtlError::new(Exit::Conflict, text).advise(
+                "if it was ever prepared, its metadata is not where its end is now: give it back its former size and \
+                 attach it; if it was not, give --unknown-content",
+            ));
+        }
         Ground::Occupied(kind) if !args.grow && client.transport().is_ephemeral() => {
             let text = format!("cannot prepare {name}: its {kind} file system leaves no room for the metadata");
             return Err(CtlError::new(Exit::NoRoom, text)

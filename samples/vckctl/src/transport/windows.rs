@@ -165,8 +165,10 @@ impl Transport for Live {
 
     fn make_room(&mut self, bytes: u64) -> CtlResult<()> {
         let refused = |error: &std::io::Error| {
-            CtlError::refused("shrink the file system of", &self.volume_name(), fault(error))
-                .advise("shrink it with the system's disk management, then prepare again")
+            CtlError::refused("shrink the file system of", &self.volume_name(), fault(error)).advise(
+                "empty the end of the volume first (page file and shadow copies off, then `defrag D: /X`), and prepare \
+                     again. Disk management is no help: it takes the room away from the volume, too",
+            )
         };
         let file = self.open_volume().map_err(|fault| CtlError::refused("open", &self.volume_name(), fault))?;
         let facts = measure(&file).map_err(|error| refused(&error))?;
