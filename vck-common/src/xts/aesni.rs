@@ -1,7 +1,9 @@
 //! AES-NI in xmm registers, eight blocks in flight. Legacy SSE encodings alone: needs no saved state at any IRQL.
 //!
-//! Sixteen registers hold eight blocks, a round key and what computes the tweaks; the eight tweaks wait on the stack for
-//! the second whitening, already combined with the first round key.
+//! Eight blocks are what two AES units need to be busy all the time. The tweaks of the next eight are computed beside the rounds,
+//! in general registers: there they take nothing from the AES units. They go through the stack, already combined with the
+//! first round key. Their halves are stored one by one and loaded together, which has to wait for the stores; so they are
+//! computed in the first rounds of the group before.
 
 use core::arch::asm;
 use core::arch::x86_64::{
@@ -10,6 +12,7 @@ use core::arch::x86_64::{
     _mm_srai_epi32, _mm_storeu_si128, _mm_xor_si128,
 };
 use core::hint::black_box;
+use core::mem;
 
 use super::run::{Run, Window};
 use super::schedule::{RoundKeys, Rounds, vector, word};
@@ -59,82 +62,196 @@ fn sector_tweaks(keys: &Rounds, first: u64, count: usize, tweaks: &mut SectorTwe
 #[target_feature(enable = "aes,sse4.1")]
 #[inline(never)]
 fn batch_of_sectors<const ENCRYPT: bool>(keys: &Rounds, mut sectors: Sectors<'_>, tweaks: &SectorTweaks) {
-    let mut tweaks = tweaks.0.iter().map(|tweak| vector(tweak));
-    let Some(mut tweak) = tweaks.next() else { return };
-    let mut ahead = Ahead::new(keys, tweak);
+    let [before, ..] = keys;
+    let doubling = Doubling::of(*before);
+    let mut tweaks = tweaks.0.iter().map(|tweak| tweak ^ before);
+    let Some(mut after) = tweaks.next() else { return };
+    let (mut first, mut second) = ([0; WIDTH], [0; WIDTH]);
+    let (mut now, mut next) = (&mut first, &mut second);
+    after = doubling.fill(now, after);
     while let Some(mut sector) = sectors.next_sector() {
         // Behind the last sector of a batch there is none: what is computed for it is not used.
-        let next_sector = tweaks.next().unwrap_or(tweak);
+        let next_sector = tweaks.next().unwrap_or(after);
         while let Some(window) = sector.window::<WIDTH>() {
-            tweak = if sector.is_empty() { next_sector } else { ahead.after };
-            // Loaded anew for each group: kept, the schedule would be copied to the stack.
-            ahead = eight::<ENCRYPT>(black_box(keys), &window, &ahead, tweak);
+            let start = if sector.is_empty() { next_sector } else { after };
+            after = eight::<ENCRYPT>(keys, &window, now, next, start, &doubling);
+            mem::swap(&mut now, &mut next);
         }
         if !sector.is_empty() {
-            rest::<ENCRYPT>(keys, sector, tweak);
-            tweak = next_sector;
-            ahead = Ahead::new(keys, tweak);
+            let [whitening, ..] = &*now;
+            rest::<ENCRYPT>(keys, sector, _mm_xor_si128(vector(whitening), vector(before)));
+            after = doubling.fill(now, next_sector);
         }
     }
 }
 
-/// The tweaks of the next eight blocks, computed while the eight before them are ciphered.
-struct Ahead {
-    /// Combined with the first round key.
-    whitening: [__m128i; WIDTH],
-    /// Tweak of the block after them.
-    after: __m128i,
+/// A block's tweak combined with the first round key: what its plain text or cipher text is combined with.
+type Whitening = u128;
+
+/// From the whitening of a block to that of the next: multiplied by x, with what takes the round key out and puts it back.
+/// Multiplication is linear, so that is one constant; it depends on the carry of the whitening by 0x87 alone.
+struct Doubling {
+    /// Low half without and with a carry.
+    low: [u64; 2],
+    high: u64,
 }
 
-impl Ahead {
-    #[inline]
-    #[target_feature(enable = "aes,sse4.1")]
-    fn new(keys: &Rounds, mut tweak: __m128i) -> Self {
-        let [before, ..] = keys;
-        let mut whitening = [_mm_setzero_si128(); WIDTH];
-        for whitening in &mut whitening {
-            *whitening = _mm_xor_si128(tweak, vector(before));
-            tweak = times_x(tweak);
+impl Doubling {
+    fn of(key: u128) -> Self {
+        let (low, high) = halves(times_x_word(key) ^ key);
+        Self { low: [low, low ^ 0x87], high }
+    }
+
+    /// The whitenings of eight blocks from the first; gives that of the block after them.
+    fn fill(&self, whitenings: &mut [Whitening; WIDTH], mut first: Whitening) -> Whitening {
+        let [even, _] = self.low;
+        let constant = u128::from(self.high) << 64 | u128::from(even);
+        for whitening in whitenings {
+            *whitening = first;
+            first = times_x_word(first) ^ constant;
         }
-        Self { whitening, after: tweak }
+        first
     }
 }
 
-/// Ciphers eight blocks; gives the tweaks of the eight that follow, the first of which is `tweak`. One of them is computed
-/// per round: all at once they would wait until the AES units are done.
+/// Low and high.
+#[expect(clippy::cast_possible_truncation, reason = "a half is what is wanted")]
+const fn halves(word: u128) -> (u64, u64) {
+    (word as u64, (word >> 64) as u64)
+}
+
+/// [`times_x`] in general registers.
+const fn times_x_word(tweak: u128) -> u128 {
+    let carry = (tweak.cast_signed() >> 127).cast_unsigned();
+    tweak << 1 ^ carry & 0x87
+}
+
+/// One round of eight blocks. Left to itself the compiler puts the rounds of one block after those of another, and each
+/// waits for the latency of fourteen rounds.
+#[rustfmt::skip]
+macro_rules! round {
+    ($aes:literal, $key:literal) => {
+        concat!(
+            "movaps {key}, [{keys} + 16 * ", $key, "]\n",
+            $aes, " {b0}, {key}\n", $aes, " {b1}, {key}\n", $aes, " {b2}, {key}\n", $aes, " {b3}, {key}\n",
+            $aes, " {b4}, {key}\n", $aes, " {b5}, {key}\n", $aes, " {b6}, {key}\n", $aes, " {b7}, {key}\n",
+        )
+    };
+    // Beside it the whitening of a block of the next group is stored and doubled: the units for integers are idle.
+    ($aes:literal, $key:literal, whitening $block:literal) => {
+        concat!(
+            "movaps {key}, [{keys} + 16 * ", $key, "]\n",
+            $aes, " {b0}, {key}\n", "mov [{next} + 16 * ", $block, "], {low}\n",
+            $aes, " {b1}, {key}\n", "mov [{next} + 16 * ", $block, " + 8], {high}\n",
+            $aes, " {b2}, {key}\n", "mov {constant}, {even}\n",
+            $aes, " {b3}, {key}\n", "add {low}, {low}\n",
+            $aes, " {b4}, {key}\n", "adc {high}, {high}\n",
+            $aes, " {b5}, {key}\n", "cmovc {constant}, {odd}\n",
+            $aes, " {b6}, {key}\n", "xor {low}, {constant}\n",
+            $aes, " {b7}, {key}\n", "xor {high}, {above}\n",
+        )
+    };
+}
+
+/// The first whitening of a block.
+#[rustfmt::skip]
+macro_rules! first {
+    ($block:literal) => {
+        concat!(
+            "movdqu {b", $block, "}, [{source} + 16 * ", $block, "]\n",
+            "pxor {b", $block, "}, [{now} + 16 * ", $block, "]\n",
+        )
+    };
+}
+
+/// The last round of a block. Its key goes in with the whitening, and takes the first one out of it again.
+#[rustfmt::skip]
+macro_rules! last {
+    ($aes:literal, $block:literal) => {
+        concat!(
+            "movdqa {key}, [{now} + 16 * ", $block, "]\n",
+            "pxor {key}, {last}\n",
+            $aes, "last {b", $block, "}, {key}\n",
+            "movdqu [{target} + 16 * ", $block, "], {b", $block, "}\n",
+        )
+    };
+}
+
+/// All rounds of eight blocks.
+macro_rules! rounds {
+    ($aes:literal, $($operands:tt)*) => {
+        asm!(
+            first!("0"), first!("1"), first!("2"), first!("3"), first!("4"), first!("5"), first!("6"), first!("7"),
+            round!($aes, "1", whitening "0"),
+            round!($aes, "2", whitening "1"),
+            round!($aes, "3", whitening "2"),
+            round!($aes, "4", whitening "3"),
+            round!($aes, "5", whitening "4"),
+            round!($aes, "6", whitening "5"),
+            round!($aes, "7", whitening "6"),
+            round!($aes, "8", whitening "7"),
+            round!($aes, "9"), round!($aes, "10"), round!($aes, "11"), round!($aes, "12"), round!($aes, "13"),
+            last!($aes, "0"), last!($aes, "1"), last!($aes, "2"), last!($aes, "3"),
+            last!($aes, "4"), last!($aes, "5"), last!($aes, "6"), last!($aes, "7"),
+            $($operands)*
+        )
+    };
+}
+
+/// Ciphers eight blocks with the whitenings `now`; writes the eight from `start` on to `next` and gives the one after them.
 #[inline]
 #[target_feature(enable = "aes,sse4.1")]
-fn eight<const ENCRYPT: bool>(keys: &Rounds, window: &Window<'_, WIDTH>, ahead: &Ahead, mut tweak: __m128i) -> Ahead {
-    let [before, between @ .., after] = keys;
-    let before = vector(before);
-    let mut blocks = [_mm_setzero_si128(); WIDTH];
-    for (index, (block, whitening)) in blocks.iter_mut().zip(&ahead.whitening).enumerate() {
-        *block = _mm_xor_si128(load(window, index), *whitening);
+fn eight<const ENCRYPT: bool>(
+    keys: &Rounds,
+    window: &Window<'_, WIDTH>,
+    now: &[Whitening; WIDTH],
+    next: &mut [Whitening; WIDTH],
+    start: Whitening,
+    doubling: &Doubling,
+) -> Whitening {
+    let [before, .., after] = keys;
+    let last = _mm_xor_si128(vector(before), vector(after));
+    let (mut low, mut high) = halves(start);
+    let [even, odd] = doubling.low;
+    macro_rules! cipher {
+        ($aes:literal) => {
+            rounds!(
+                $aes,
+                source = in(reg) window.source(0),
+                target = in(reg) window.target(0),
+                keys = in(reg) keys.as_ptr(),
+                now = in(reg) now.as_ptr(),
+                next = in(reg) next.as_mut_ptr(),
+                low = inout(reg) low,
+                high = inout(reg) high,
+                even = in(reg) even,
+                odd = in(reg) odd,
+                above = in(reg) doubling.high,
+                constant = out(reg) _,
+                last = in(xmm_reg) last,
+                key = out(xmm_reg) _,
+                b0 = out(xmm_reg) _,
+                b1 = out(xmm_reg) _,
+                b2 = out(xmm_reg) _,
+                b3 = out(xmm_reg) _,
+                b4 = out(xmm_reg) _,
+                b5 = out(xmm_reg) _,
+                b6 = out(xmm_reg) _,
+                b7 = out(xmm_reg) _,
+                options(nostack),
+            )
+        };
     }
-    let mut next = [_mm_setzero_si128(); WIDTH];
-    let (first, last) = between.split_at(WIDTH);
-    for (key, next) in first.iter().zip(&mut next) {
-        let key = vector(key);
-        for block in &mut blocks {
-            *block = round::<ENCRYPT>(*block, key);
-        }
-        *next = _mm_xor_si128(tweak, before);
-        tweak = times_x(tweak);
-        abreast(&mut blocks, &mut tweak);
+    if ENCRYPT {
+        // SAFETY: reads fifteen round keys, eight whitenings and the window's eight blocks, writes eight whitenings and the
+        // window's blocks: by the references and the invariant of `Window` all of that is valid, and what is read with
+        // `movaps`, `movdqa` and `pxor` is aligned as u128 are. Each block is read before it is written.
+        unsafe { cipher!("aesenc") };
+    } else {
+        // SAFETY: as above.
+        unsafe { cipher!("aesdec") };
     }
-    for key in last {
-        let key = vector(key);
-        for block in &mut blocks {
-            *block = round::<ENCRYPT>(*block, key);
-        }
-        abreast(&mut blocks, &mut tweak);
-    }
-    // The last round key goes in with the tweak, and takes the first one out of it again.
-    let last = _mm_xor_si128(before, vector(after));
-    for (index, (block, whitening)) in blocks.iter().zip(&ahead.whitening).enumerate() {
-        store(window, index, last_round::<ENCRYPT>(*block, _mm_xor_si128(*whitening, last)));
-    }
-    Ahead { whitening: next, after: tweak }
+    u128::from(high) << 64 | u128::from(low)
 }
 
 /// Ciphers what is left of a sector block by block.
@@ -172,30 +289,6 @@ pub(super) fn times_x(tweak: __m128i) -> __m128i {
     let signs = _mm_srai_epi32::<31>(_mm_shuffle_epi32::<0b00_01_00_11>(tweak));
     let carries = _mm_and_si128(signs, _mm_set_epi32(0, 1, 0, 0x87));
     _mm_xor_si128(_mm_add_epi64(tweak, tweak), carries)
-}
-
-/// No instruction, but a point that all blocks reach together. Without it the compiler orders the rounds of one block after
-/// those of another, and each waits for the latency of fourteen rounds: a third of the speed was lost that way.
-#[inline]
-#[target_feature(enable = "aes,sse4.1")]
-fn abreast(blocks: &mut [__m128i; WIDTH], tweak: &mut __m128i) {
-    let [b0, b1, b2, b3, b4, b5, b6, b7] = blocks;
-    // SAFETY: the template is a comment.
-    unsafe {
-        asm!(
-            "/* {} {} {} {} {} {} {} {} {} */",
-            inout(xmm_reg) * b0,
-            inout(xmm_reg) * b1,
-            inout(xmm_reg) * b2,
-            inout(xmm_reg) * b3,
-            inout(xmm_reg) * b4,
-            inout(xmm_reg) * b5,
-            inout(xmm_reg) * b6,
-            inout(xmm_reg) * b7,
-            inout(xmm_reg) * tweak,
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
 }
 
 #[inline]
