@@ -45,6 +45,21 @@ pub(crate) struct Open {
     pub(crate) user_mode: bool,
 }
 
+/// The one folder of the model's file systems.
+pub(crate) const SYSTEM_FOLDER: &str = r"\Windows";
+
+/// Folders are opened as folders, files as files.
+fn check_folder(rest: &str, options: u32) -> Result<(), NTSTATUS> {
+    let is_folder = rest.eq_ignore_ascii_case(SYSTEM_FOLDER);
+    if is_folder && options & FILE_NON_DIRECTORY_FILE != 0 {
+        return Err(STATUS_FILE_IS_A_DIRECTORY);
+    }
+    if !is_folder && options & FILE_DIRECTORY_FILE != 0 {
+        return Err(STATUS_NOT_A_DIRECTORY);
+    }
+    Ok(())
+}
+
 impl Kernel {
     /// Opens a path; the file object has one reference, to be owned by a handle or given back.
     pub(crate) fn file_open(&self, open: &Open) -> Result<(File, u32), NTSTATUS> {
@@ -63,6 +78,7 @@ impl Kernel {
         if named.flags() & DO_EXCLUSIVE != 0 && named.reference_count() > 0 {
             return Err(STATUS_ACCESS_DENIED);
         }
+        check_folder(&found.rest, open.options)?;
         let direct = !below && access & !ATTRIBUTE_RIGHTS == 0;
         let (target, mount) = self.open_target(named, direct)?;
         let file = self.file_new(open, (named, target, mount), &found.rest, access);

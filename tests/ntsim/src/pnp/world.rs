@@ -5,6 +5,7 @@ use crate::abi::io::view::Device;
 use crate::abi::{IRP_MN_START_DEVICE, IRP_MN_SURPRISE_REMOVAL};
 use crate::abi::{NTSTATUS, STATUS_UNSUCCESSFUL};
 use crate::core::{Kernel, ThreadKind, World};
+use crate::io::file::SYSTEM_FOLDER;
 use crate::io::lock;
 use crate::ob::namespace::Entry;
 use crate::storage::{Disk, DiskConfig};
@@ -56,7 +57,7 @@ impl World {
 
     /// Says that the machine's system is on a volume: `\SystemRoot` leads there, for as long as the world lives.
     pub fn set_system_root(&self, volume: VolumeId) {
-        let target = format!(r"{}\Windows", self.device_name(volume));
+        let target = format!("{}{SYSTEM_FOLDER}", self.device_name(volume));
         let _taken = lock(&self.kernel().io.names).insert(r"\SystemRoot", Entry::Link(target));
     }
 
