@@ -5,12 +5,14 @@ use vck_common::{DataSector, SectorSize, VolumeCipher, XtsVolumeCipher};
 
 use crate::peer::SectorCipher;
 
-/// One kernel of the volume cipher, called as a worker of the driver calls it.
-pub(crate) struct Ours {
-    cipher: XtsVolumeCipher,
-    /// Asked for once: the processor is asked what the system has enabled, which takes microseconds in a virtual machine.
-    registers: WideRegisters<'static>,
+thread_local! {
+    /// The permission belongs to a thread. It is asked for once: that executes CPUID, which takes microseconds in a virtual
+    /// machine and was once held against our kernels in each pass.
+    static REGISTERS: WideRegisters<'static> = WideRegisters::in_user_mode();
 }
+
+/// One kernel of the volume cipher, called as a worker of the driver calls it.
+pub(crate) struct Ours(XtsVolumeCipher);
 
 /// Whether processor and system have what `kernel` needs.
 pub(crate) fn available(kernel: Kernel) -> bool {
@@ -27,16 +29,16 @@ impl Ours {
         let half = |at: usize| key[at..at + 32].try_into().expect("32 bytes");
         let cipher =
             XtsVolumeCipher::with_features(&half(0), &half(32), kernel.features()).expect("a cipher without memory");
-        let registers = WideRegisters::in_user_mode();
-        let chosen = cipher.wide_kernel(registers.state());
+        let chosen = cipher.wide_kernel(REGISTERS.with(|registers| registers.state()));
         assert_eq!(chosen, kernel, "another kernel than asked for would be measured");
-        Self { cipher, registers }
+        Self(cipher)
     }
 
     /// Encrypts out of place.
     pub(crate) fn copy(&self, src: &[u8], sector: usize, first: u64) -> Vec<u8> {
         let mut dst = vec![0; src.len()];
-        self.cipher.encrypt_copy_wide(src, &mut dst, size(sector), DataSector::new(first), self.registers);
+        let registers = REGISTERS.with(|registers| *registers);
+        self.0.encrypt_copy_wide(src, &mut dst, size(sector), DataSector::new(first), registers);
         dst
     }
 }
@@ -47,11 +49,11 @@ fn size(sector: usize) -> SectorSize {
 
 impl SectorCipher for Ours {
     fn run(&mut self, encrypt: bool, buf: &mut [u8], sector: usize, first: u64) {
-        let (size, first) = (size(sector), DataSector::new(first));
+        let (size, first, registers) = (size(sector), DataSector::new(first), REGISTERS.with(|registers| *registers));
         if encrypt {
-            self.cipher.encrypt_area_wide(buf, size, first, self.registers);
+            self.0.encrypt_area_wide(buf, size, first, registers);
         } else {
-            self.cipher.decrypt_area_wide(buf, size, first, self.registers);
+            self.0.decrypt_area_wide(buf, size, first, registers);
         }
     }
 }
