@@ -33,6 +33,12 @@ impl DamagedSectors {
         self.sectors.iter().any(|damaged| damaged.sector == sector)
     }
 
+    /// The sectors that could not be read.
+    pub(super) fn unreadable(&self) -> impl Iterator<Item = DataSector> + '_ {
+        let all = self.sectors.iter().filter(|damaged| damaged.damage == Damage::Unreadable);
+        all.map(|damaged| damaged.sector)
+    }
+
     /// Lists a sector once. `false` if the list is full.
     pub(super) fn add(&mut self, sector: DataSector, damage: Damage) -> bool {
         if self.contains(sector) {

@@ -48,8 +48,10 @@ impl Side {
 pub(super) struct Bench {
     found: Vec<u8>,
     other: Vec<u8>,
-    /// The sector that could not be read last, and why.
+    /// The sector that could not be read last, in the last pass, and why.
     pub(super) unreadable: Option<(DataSector, VckError)>,
+    /// Up to where the last pass has read.
+    reached: DataSector,
 }
 
 impl Drop for Bench {
@@ -63,7 +65,7 @@ impl Bench {
     pub(super) fn new(site: &Site<'_>) -> VckResult<Self> {
         let size = site.geometry.sector_size().usize();
         let bytes = usize::try_from(CHUNK).map_err(|_| VckError::NoMemory)?.max(size);
-        Ok(Self { found: zeroed(bytes)?, other: zeroed(bytes)?, unreadable: None })
+        Ok(Self { found: zeroed(bytes)?, other: zeroed(bytes)?, unreadable: None, reached: DataSector::ZERO })
     }
 
     /// Whether `zone` is sector 0 alone, and that is plaintext which was written since the entry.
@@ -93,8 +95,8 @@ impl Bench {
     /// Brings every sector of `zone` whose side is known to the side `wanted`, and flushes.
     ///
     /// A pass that failed, or met a sector that cannot be read, is made again from the start: a flush that failed proves
-    /// nothing about the writes before it, and a device that comes back reads what it did not read. What is still
-    /// unreadable in the last pass is listed.
+    /// nothing about the writes before it, and a device that comes back reads what it did not read. What could be read in no
+    /// pass is listed: a sector that stays bad must not bring others down with it that could not be read just now.
     pub(super) fn bring(
         &mut self,
         site: &Site<'_>,
@@ -104,16 +106,15 @@ impl Bench {
         wanted: Side,
         pause: &dyn Fn(Duration),
     ) -> VckResult<()> {
-        let listed = damaged.copy()?;
+        let (listed, mut readings) = (damaged.copy()?, Readings::new(zone)?);
         let mut pass = 1;
         loop {
             damaged.set_to(&listed);
             let result = self.one_pass(site, journal, damaged, &listed, zone, wanted);
-            let unreadable = |list: &DamagedSectors| {
-                list.as_slice().iter().filter(|damaged| damaged.damage == Damage::Unreadable).count()
-            };
-            let clean = result.is_ok() && unreadable(damaged) == unreadable(&listed);
-            if clean || pass >= STEP_TRIES {
+            let clean = result.is_ok() && damaged.unreadable().eq(listed.unreadable());
+            let was_better = readings.note(damaged, self.reached) && result.is_ok();
+            let last = if was_better { STEP_TRIES.saturating_mul(2) } else { STEP_TRIES };
+            if clean || pass >= last {
                 if result.is_err() {
                     damaged.set_to(&listed);
                 }
@@ -134,6 +135,7 @@ impl Bench {
         wanted: Side,
     ) -> VckResult<()> {
         let step = site.geometry.sector_size().sectors_of_buffer(self.found.len())?;
+        (self.unreadable, self.reached) = (None, zone.first);
         let mut rest = zone;
         while !rest.is_empty() {
             let end = rest.first.checked_add(step).unwrap_or(rest.first);
@@ -155,6 +157,7 @@ impl Bench {
     ) -> VckResult<()> {
         let size = site.geometry.sector_size();
         self.read(site, damaged, listed, chunk)?;
+        self.reached = chunk.end().unwrap_or(chunk.first);
         let sectors = chunk.first.get()..chunk.first.get().saturating_add(chunk.count.get());
         let pairs = self.found.chunks_exact_mut(size.usize()).zip(self.other.chunks_exact_mut(size.usize()));
         // The run of sectors to be written that ends before the sector looked at.
@@ -228,6 +231,33 @@ impl Bench {
         write(&self.other).inspect_err(|_| {
             let _attempt = write(&self.found);
         })
+    }
+}
+
+/// What the passes over a zone could read.
+struct Readings {
+    /// Sectors that no pass could read.
+    never: DamagedSectors,
+    /// Up to where any pass has read.
+    reached: DataSector,
+}
+
+impl Readings {
+    fn new(zone: DataExtent) -> VckResult<Self> {
+        Ok(Self { never: DamagedSectors::new()?, reached: zone.first })
+    }
+
+    /// Takes note of a pass that read up to `reached`. Whether it could not read what an earlier one could.
+    fn note(&mut self, damaged: &DamagedSectors, reached: DataSector) -> bool {
+        let was_read = |sector| sector < self.reached && !self.never.contains(sector);
+        let was_better = damaged.unreadable().any(was_read);
+        self.never.take_out(self.never.marked(|sector| sector < reached && !damaged.contains(sector)));
+        for sector in damaged.unreadable().filter(|&sector| sector >= self.reached) {
+            // As many as the list of damaged ones has room for.
+            self.never.add(sector, Damage::Unreadable);
+        }
+        self.reached = self.reached.max(reached);
+        was_better
     }
 }
 
@@ -317,5 +347,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_any_pass_could_read_is_not_given_up() {
+        let at = DataSector::new;
+        let list = |sectors: &[u64]| {
+            let mut list = DamagedSectors::new().unwrap();
+            assert!(sectors.iter().all(|&sector| list.add(at(sector), Damage::Unreadable)));
+            list
+        };
+        let mut readings = Readings::new(DataExtent::new(at(10), SectorCount::new(20))).unwrap();
+        assert!(!readings.note(&list(&[12]), at(14)), "the first pass, which ended early");
+        assert!(!readings.note(&list(&[12, 20]), at(30)), "20 was not reached before");
+        assert!(!readings.note(&list(&[20]), at(30)));
+        assert!(!readings.note(&list(&[20]), at(30)), "the same again");
+        assert!(readings.note(&list(&[12, 20]), at(30)), "12 could be read");
+        assert!(readings.note(&list(&[11]), at(30)) && !readings.note(&list(&[]), at(30)));
     }
 }

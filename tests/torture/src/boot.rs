@@ -1,10 +1,11 @@
 //! A boot after a cut: opens, compares, goes on, compares again, and is cut once more itself.
 
 use vck_common::journal::Activity;
-use vck_common::{DataExtent, DataSector, SectorCount, VolumeState};
+use vck_common::{DataExtent, DataSector, Lba, SectorCount, VckError, VolumeState};
 
+use crate::disk::Op;
 use crate::family::Cut;
-use crate::fault::Fault;
+use crate::fault::Faults;
 use crate::image::Image;
 use crate::live::{resume, stand_still, start, to_end};
 use crate::machine::{Expected, Machine};
@@ -14,6 +15,9 @@ use crate::run::Run;
 use crate::subject::Subject;
 use crate::tally::watch;
 
+/// A metadata block that a cut tore, and what it holds.
+pub(crate) type TornBlock = (u64, Vec<u8>);
+
 /// A boot after a cut.
 pub(crate) struct Boot {
     pub(crate) image: Image,
@@ -21,7 +25,9 @@ pub(crate) struct Boot {
     /// What was promised before the cut.
     pub(crate) expected: Expected,
     /// What failed before it.
-    pub(crate) fault: Fault,
+    pub(crate) faults: Faults,
+    /// Metadata blocks that a cut tore, and nothing wrote since.
+    pub(crate) torn_blocks: Vec<TornBlock>,
     /// A data sector on the medium that was not flushed.
     pub(crate) unflushed: Option<u64>,
     /// The cuts that led here.
@@ -33,6 +39,14 @@ pub(crate) struct Boot {
 pub(crate) enum Wrong {
     Mismatch(String),
     Unopenable(String),
+}
+
+/// How a boot went.
+enum Went {
+    /// The volume is in use; so many sectors are kept from being read.
+    Well(u64),
+    /// No metadata block is left: the one that a cut tore was the last that the device can read.
+    Refused,
 }
 
 impl Run<'_> {
@@ -47,20 +61,21 @@ impl Run<'_> {
             let mut world = machine.world();
             world.recorder = again.then(Vec::new);
             world.expected = boot.expected;
-            let fault = self.plan.fault_at_boot(self.case.family.trouble, boot.fault, boot.unflushed, boot.rng.part(9));
-            let bad: Vec<u64> = fault.bad_sectors().filter_map(|lba| self.plan.data_sector(lba)).collect();
+            let faults = self.plan.faults_at_boot(&self.case, boot.faults, boot.unflushed, &boot.rng.part(9));
+            let bad: Vec<u64> = faults.bad_sectors().filter_map(|lba| self.plan.data_sector(lba)).collect();
             world.model.excuse(&bad);
-            world.disk.set_fault(fault);
+            world.disk.set_faults(faults);
         }
-        let recovered = self.recover(&machine, &mut boot.rng);
+        let recovered = self.recover(&machine, &boot.torn_blocks, &mut boot.rng);
         if self.trace {
             machine.world().print_events(&self.replay(&boot.path).to_string());
         }
         match recovered {
-            Ok(fenced) => self.tally.fenced += fenced,
+            Ok(Went::Well(fenced)) => self.tally.fenced += fenced,
+            Ok(Went::Refused) => self.tally.refused += 1,
             Err(wrong) => return self.fail(&boot.path, wrong),
         }
-        let fault = machine.world().disk.fault();
+        let faults = machine.world().disk.faults();
         let snapshots = machine.world().recorder.take().unwrap_or_default();
         drop(machine);
         if snapshots.is_empty() {
@@ -74,16 +89,24 @@ impl Run<'_> {
             None => snapshots.get(usize::try_from(luck).expect("few")),
         };
         if let Some(snapshot) = chosen {
-            let fault = if fault.is_lasting() { fault } else { Fault::None };
-            self.cut(snapshot, &boot.path, fault, &boot.rng.part(u64::from(snapshot.event)));
+            self.cut(
+                snapshot,
+                &boot.path,
+                &boot.torn_blocks,
+                faults.lasting(),
+                &boot.rng.part(u64::from(snapshot.event)),
+            );
         }
     }
 
-    /// Opens the volume, compares, goes on, compares again. The number of fenced sectors.
-    fn recover(&self, machine: &Machine, rng: &mut Rng) -> Result<u64, Wrong> {
-        let fault = machine.world().disk.fault();
+    /// Opens the volume, compares, goes on, compares again.
+    fn recover(&self, machine: &Machine, torn_blocks: &[TornBlock], rng: &mut Rng) -> Result<Went, Wrong> {
+        let faults = machine.world().disk.faults();
         let expected = machine.world().expected;
-        let mut subject = self.open(machine, fault).map_err(|error| Wrong::Unopenable(error.to_string()))?;
+        let mut subject = match self.open(machine, faults) {
+            Ok(subject) => subject,
+            Err(error) => return self.may_refuse(machine, torn_blocks, &error),
+        };
         let fenced = machine.world().compare(true).map_err(Wrong::Mismatch)?;
         let at = subject.boundary();
         self.check_promise(&subject, expected).map_err(Wrong::Mismatch)?;
@@ -95,19 +118,34 @@ impl Run<'_> {
         }
         let mut go_on = || -> Result<(), String> {
             if subject.activity() == Activity::Running {
-                resume(&mut subject, fault)?;
-                to_end(&mut subject, fault, self.plan.geometry.data_sectors())?;
+                resume(&mut subject, faults)?;
+                to_end(&mut subject, faults, self.plan.geometry.data_sectors())?;
             } else if rng.chance(1, 2) {
                 let direction = if rng.chance(1, 2) { VolumeState::Encrypt } else { VolumeState::Decrypt };
                 machine.world().expected = None;
-                start(&mut subject, direction, fault)?;
-                to_end(&mut subject, fault, self.plan.geometry.data_sectors())?;
+                start(&mut subject, direction, faults)?;
+                to_end(&mut subject, faults, self.plan.geometry.data_sectors())?;
             }
             subject.settle();
-            stand_still(machine, &subject, fault)
+            stand_still(machine, &subject, faults)
         };
         go_on().map_err(|what| Wrong::Mismatch(format!("going on from boundary {at}: {what}")))?;
-        Ok(fenced)
+        Ok(Went::Well(fenced))
+    }
+
+    /// A volume may be refused if a cut tore a metadata block and the device has lost the others: that is two faults, and no
+    /// content is left of what both cost. Nothing may have been written then.
+    fn may_refuse(&self, machine: &Machine, torn_blocks: &[TornBlock], error: &VckError) -> Result<Went, Wrong> {
+        let world = machine.world();
+        let faults = world.disk.faults();
+        let mut blocks = self.plan.geometry.metadata_lbas().map(Lba::get);
+        if !blocks.all(|lba| torn_blocks.iter().any(|(torn, _)| *torn == lba) || faults.hides(lba)) {
+            return Err(Wrong::Unopenable(error.to_string()));
+        }
+        match world.disk.events().iter().find(|event| event.op == Op::Write) {
+            Some(event) => Err(Wrong::Mismatch(format!("refused, and {event:?} was written: {error}"))),
+            None => Ok(Went::Refused),
+        }
     }
 
     /// What was promised before the cut: a direction that was accepted, a pause that was acknowledged.

@@ -19,13 +19,13 @@ impl World {
     /// The first thing that is wrong.
     pub fn compare(&mut self, just_booted: bool) -> Result<u64, String> {
         let (published, mut fenced) = (self.published, 0);
-        let fault = self.disk.fault();
+        let faults = self.disk.faults();
         for sector in 0..self.geometry.data_sectors().get() {
             let lba = self.geometry.offset_sector().get() + sector;
-            let is_bad = fault.bad_sectors().any(|bad| bad == lba);
+            let is_bad = faults.bad_sectors().any(|bad| bad == lba);
             if self.is_fenced(sector) {
                 // One bad sector may keep its whole zone from being of one side.
-                if fault.may_stop() {
+                if faults.may_stop() {
                     fenced += 1;
                     continue;
                 }
@@ -55,7 +55,7 @@ impl World {
 
     /// Prints the calls of the device.
     pub fn print_events(&self, name: &str) {
-        println!("--- {name}: fault {:?}", self.disk.fault());
+        println!("--- {name}: faults {:?}", self.disk.faults());
         for (number, event) in self.disk.events().iter().enumerate() {
             let whose = if event.user { "user" } else { "conversion" };
             let place = place(&self.geometry, event.lba);

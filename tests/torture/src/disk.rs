@@ -9,7 +9,7 @@
 
 use vck_common::{Durability, NtStatus, SectorSize};
 
-use crate::fault::Fault;
+use crate::fault::{Fault, Faults};
 use crate::image::{Image, Sector};
 use crate::rng::{Rng, mix};
 
@@ -74,9 +74,9 @@ pub struct Disk {
     /// What reads see.
     current: Image,
     events: Vec<Event>,
-    fault: Fault,
-    /// Calls that failed since the fault was set.
-    failed: u32,
+    faults: Faults,
+    /// Calls that failed since each fault was set.
+    failed: [u32; 2],
     noise: Rng,
 }
 
@@ -85,18 +85,24 @@ impl Disk {
     #[must_use]
     pub fn new(image: Image, seed: u64) -> Self {
         let medium = Medium { durable: image.clone(), pending: Vec::new() };
-        Self { medium, current: image, events: Vec::new(), fault: Fault::None, failed: 0, noise: Rng::new(seed) }
+        Self { medium, current: image, events: Vec::new(), faults: Faults::NONE, failed: [0; 2], noise: Rng::new(seed) }
     }
 
     /// Sets what fails.
-    pub const fn set_fault(&mut self, fault: Fault) {
-        (self.fault, self.failed) = (fault, 0);
+    pub const fn set_faults(&mut self, faults: Faults) {
+        (self.faults, self.failed) = (faults, [0; 2]);
+    }
+
+    /// Sets what fails for the trouble at `place`; what the other one has done so far counts on.
+    pub const fn set_fault(&mut self, place: usize, fault: Fault) {
+        self.faults = self.faults.with(place, fault);
+        self.failed[place] = 0;
     }
 
     /// What fails.
     #[must_use]
-    pub const fn fault(&self) -> Fault {
-        self.fault
+    pub const fn faults(&self) -> Faults {
+        self.faults
     }
 
     /// What a power cut would find now.
@@ -129,12 +135,11 @@ impl Disk {
     fn begin(&mut self, event: Event) -> Result<u32, Failed> {
         let number = u32::try_from(self.events.len()).expect("few events");
         self.events.push(event);
-        if !self.fault.hits(number, event, self.failed) {
+        if !self.faults.hit(number, event, &mut self.failed) {
             return Ok(number);
         }
-        self.failed += 1;
         let status = if event.op == Op::Read { NtStatus::DEVICE_DATA_ERROR } else { NtStatus::IO_DEVICE_ERROR };
-        Err(Failed { status, lba: self.fault.named(event) })
+        Err(Failed { status, lba: self.faults.named(number, event) })
     }
 
     /// Reads whole sectors.
@@ -161,7 +166,7 @@ impl Disk {
         for sector in lba..lba + self.count(bytes.len()) {
             let value = stored.sector(sector).clone();
             match (&begun, durability) {
-                (Err(_), _) if self.fault.refuses_writes_to(sector) || luck.chance(1, 2) => continue,
+                (Err(_), _) if self.faults.refuses_writes_to(sector) || luck.chance(1, 2) => continue,
                 (Err(_), _) | (Ok(_), Durability::AtNextFlush) => {
                     self.medium.pending.push(Pending { lba: sector, value: value.clone(), write });
                 }
@@ -194,7 +199,7 @@ impl Disk {
     /// As the fault says; nothing is made durable then.
     pub fn flush(&mut self, user: bool) -> Result<(), Failed> {
         let begun = self.begin(Event { op: Op::Flush, lba: 0, count: 0, user });
-        if begun.is_err() && self.fault.is_lossy() {
+        if begun.is_err() && self.faults.is_lossy() {
             self.lose();
         }
         begun?;
@@ -253,7 +258,7 @@ mod tests {
     fn a_flush_that_fails_makes_nothing_durable() {
         let mut disk = disk();
         disk.write(3, &[7; 512], Durability::AtNextFlush, false).unwrap();
-        disk.set_fault(Fault::Once(1));
+        disk.set_fault(0, Fault::Once(1));
         assert!(disk.flush(false).is_err());
         assert_eq!(disk.medium().pending.len(), 1);
         disk.flush(false).unwrap();
@@ -266,7 +271,7 @@ mod tests {
         disk.write(3, &[6; 512], Durability::AtNextFlush, false).unwrap();
         disk.flush(false).unwrap();
         disk.write(0, &[7; 32 * 512], Durability::AtNextFlush, false).unwrap();
-        disk.set_fault(Fault::Lossy { from: 0, times: 1 });
+        disk.set_fault(0, Fault::Lossy { from: 0, times: 1 });
         assert!(disk.flush(false).is_err());
         let left = disk.medium().pending.len();
         assert!(left < 32);
@@ -280,7 +285,7 @@ mod tests {
     #[test]
     fn a_write_that_fails_stores_some_of_its_sectors_and_never_a_bad_one() {
         let mut disk = disk();
-        disk.set_fault(Fault::Bad { reads: Sectors::NONE, writes: Sectors::of(&[9]), from: 0 });
+        disk.set_fault(0, Fault::Bad { reads: Sectors::NONE, writes: Sectors::of(&[9]), from: 0 });
         let failed = disk.write(0, &[5; 32 * 512], Durability::AtNextFlush, false).unwrap_err();
         assert_eq!(failed.lba, Some(9));
         let stored = (0..32).filter(|&lba| shows(disk.current(), lba) == 5).count();

@@ -75,8 +75,8 @@ pub struct OwnJournal {
     /// What torn sectors held when they were found: sector and mark.
     torn: Vec<(DataSector, u64)>,
     buffer: Vec<u8>,
-    /// Writes in a row that each replica failed.
-    failures: Vec<u32>,
+    /// Writes in a row that each replica failed, by slot.
+    failures: Vec<[u32; 2]>,
     /// The entry that was found was restated before.
     restated: bool,
 }
@@ -103,7 +103,7 @@ impl OwnJournal {
             damaged: Vec::with_capacity(MAX_DAMAGED),
             torn: Vec::with_capacity(MAX_DAMAGED),
             buffer: vec![0; sectors * geometry.sector_size().usize()],
-            failures: vec![0; geometry.replica_count()],
+            failures: vec![[0; 2]; geometry.replica_count()],
             restated: false,
         }
     }
@@ -145,15 +145,15 @@ impl OwnJournal {
     }
 
     /// A replica that fails again and again is given up.
-    fn delivered(&mut self, replica: usize, written: VckResult<()>) -> VckResult<()> {
+    fn delivered(&mut self, replica: usize, slot: usize, written: VckResult<()>) -> VckResult<()> {
         match written {
             Ok(()) => {
-                self.failures[replica] = 0;
+                self.failures[replica][slot] = 0;
                 Ok(())
             }
             Err(error) => {
-                self.failures[replica] += 1;
-                if self.failures[replica] >= PATIENCE { Ok(()) } else { Err(error) }
+                self.failures[replica][slot] += 1;
+                if self.failures[replica].iter().any(|&failures| failures >= PATIENCE) { Ok(()) } else { Err(error) }
             }
         }
     }
@@ -326,7 +326,7 @@ impl ConversionJournal for OwnJournal {
             }
             let place = self.place(replica, self.newest)?;
             let written = io.write_sectors(place, &self.buffer, Durability::AtNextFlush);
-            outcome = outcome.and(self.delivered(replica, written));
+            outcome = outcome.and(self.delivered(replica, self.newest, written));
         }
         outcome
     }
@@ -388,7 +388,7 @@ impl ConversionJournal for OwnJournal {
         for replica in 0..if one { 1 } else { self.geometry.replica_count() } {
             let written = io.write_sectors(self.place(replica, slot)?, &self.buffer, Durability::AtNextFlush);
             taken |= written.is_ok();
-            outcome = outcome.and(self.delivered(replica, written));
+            outcome = outcome.and(self.delivered(replica, slot, written));
         }
         if taken { outcome } else { outcome.and(Err(TAKEN_NOWHERE)) }
     }

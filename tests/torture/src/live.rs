@@ -4,7 +4,7 @@ use vck_common::journal::Activity;
 use vck_common::{SectorCount, VckResult, VolumeState};
 
 use crate::family::Trouble;
-use crate::fault::Fault;
+use crate::fault::Faults;
 use crate::machine::{Expected, Machine};
 use crate::plan::{Act, Plan};
 use crate::run::Run;
@@ -19,55 +19,61 @@ impl Run<'_> {
     pub(crate) fn live(
         &self,
         script: &[Act],
-        fault: Fault,
+        faults: Faults,
         users: Option<Users>,
         record: bool,
     ) -> Result<Machine, String> {
         let machine = self.plan.machine(self.plan.image.clone(), self.plan.model.clone(), 1, self.weakness);
         {
             let mut world = machine.world();
-            world.disk.set_fault(fault);
+            world.disk.set_faults(faults);
             world.recorder = record.then(Vec::new);
         }
-        let result = self.perform(&machine, script, fault, users);
+        let result = self.perform(&machine, script, faults, users);
         if self.trace {
             machine.world().print_events(&self.case.to_string());
         }
         result.map(|()| machine)
     }
 
-    fn perform(&self, machine: &Machine, script: &[Act], fault: Fault, users: Option<Users>) -> Result<(), String> {
-        let mut subject = match self.open(machine, fault) {
+    fn perform(&self, machine: &Machine, script: &[Act], faults: Faults, users: Option<Users>) -> Result<(), String> {
+        let mut subject = match self.open(machine, faults) {
             Ok(subject) => subject,
-            Err(_) if fault.keeps_from_opening() => return Ok(()),
+            Err(_) if faults.keeps_from_opening() => return Ok(()),
             Err(error) => return Err(format!("the volume does not open: {error}")),
         };
         machine.world().users = users;
         for act in script {
-            if !self.act(machine, &mut subject, *act, fault)? {
+            if !self.act(machine, &mut subject, *act, faults)? {
                 return Ok(());
             }
         }
         subject.settle();
-        stand_still(machine, &subject, fault)
+        stand_still(machine, &subject, faults)
     }
 
     /// Attaches, as often as the fault makes that necessary.
-    pub(crate) fn open<'m>(&self, machine: &'m Machine, fault: Fault) -> VckResult<Subject<'m>> {
+    pub(crate) fn open<'m>(&self, machine: &'m Machine, faults: Faults) -> VckResult<Subject<'m>> {
         let setup = self.plan.setup(self.weakness);
-        tried(fault, || {
+        tried(faults, || {
             machine.world().forget_attach();
             Subject::open(machine, setup)
         })
     }
 
     /// One command; `false` if the volume could not be attached again.
-    fn act<'m>(&self, machine: &'m Machine, subject: &mut Subject<'m>, act: Act, fault: Fault) -> Result<bool, String> {
-        let expect = |expected: Expected| machine.world().expected = expected.filter(|_| !fault.may_stop());
+    fn act<'m>(
+        &self,
+        machine: &'m Machine,
+        subject: &mut Subject<'m>,
+        act: Act,
+        faults: Faults,
+    ) -> Result<bool, String> {
+        let expect = |expected: Expected| machine.world().expected = expected.filter(|_| !faults.may_stop());
         match act {
             Act::Start(direction) => {
                 expect(None);
-                start(subject, direction, fault)?;
+                start(subject, direction, faults)?;
                 expect(Some((subject.activity(), direction)));
             }
             Act::Steps(count) => {
@@ -81,54 +87,55 @@ impl Run<'_> {
                     }
                 }
             }
-            Act::ToEnd => to_end(subject, fault, self.plan.geometry.data_sectors())?,
+            Act::ToEnd => to_end(subject, faults, self.plan.geometry.data_sectors())?,
             Act::Pause => {
                 let was_running = subject.activity() == Activity::Running;
                 expect(None);
-                match tried(fault, || subject.pause()) {
+                match tried(faults, || subject.pause()) {
                     Ok(()) if was_running => expect(Some((Activity::Paused, subject.direction()))),
                     Ok(()) => {}
-                    Err(_) if fault.may_stop() => {}
+                    Err(_) if faults.may_stop() => {}
                     Err(error) => return Err(format!("PAUSE fails: {error}")),
                 }
-                stand_still(machine, subject, fault)?;
+                stand_still(machine, subject, faults)?;
             }
-            Act::Reattach => return self.reattach(machine, subject, fault),
+            Act::Reattach => return self.reattach(machine, subject, faults),
         }
         Ok(true)
     }
 
     /// Detaches the volume in good order and attaches it again. The cache of the device lives on.
-    fn reattach<'m>(&self, machine: &'m Machine, subject: &mut Subject<'m>, fault: Fault) -> Result<bool, String> {
+    fn reattach<'m>(&self, machine: &'m Machine, subject: &mut Subject<'m>, faults: Faults) -> Result<bool, String> {
         subject.settle();
-        stand_still(machine, subject, fault)?;
+        stand_still(machine, subject, faults)?;
         let users = machine.world().users_leave();
         machine.world().forget_attach();
-        let mut fault = fault;
-        if self.case.family.trouble == Trouble::Away {
+        let mut faults = faults;
+        if let Some(place) = self.case.family.place_of(Trouble::Away) {
             let mut world = machine.world();
             let now = u32::try_from(world.disk.events().len()).expect("few events");
-            fault = Plan::away(now, &mut self.plan.rng.part(79));
-            world.disk.set_fault(fault);
+            let away = Plan::away(now, &mut self.plan.rng.part(79));
+            faults = faults.with(place, away);
+            world.disk.set_fault(place, away);
         }
-        match self.open(machine, fault) {
+        match self.open(machine, faults) {
             Ok(again) => *subject = again,
             // The volume stays detached; nothing more happens to it.
-            Err(_) if fault.keeps_from_opening() => return Ok(false),
+            Err(_) if faults.keeps_from_opening() => return Ok(false),
             Err(error) => return Err(format!("the volume does not open again: {error}")),
         }
         machine.world().users = users;
         self.check_promise(subject, machine.world().expected)?;
         if subject.activity() == Activity::Running {
-            resume(subject, fault)?;
+            resume(subject, faults)?;
         }
         Ok(true)
     }
 }
 
 /// Does something as often as the fault may keep it from succeeding.
-fn tried<T>(fault: Fault, mut attempt: impl FnMut() -> VckResult<T>) -> VckResult<T> {
-    for _ in 1..fault.tries() {
+fn tried<T>(faults: Faults, mut attempt: impl FnMut() -> VckResult<T>) -> VckResult<T> {
+    for _ in 1..faults.tries() {
         if let Ok(done) = attempt() {
             return Ok(done);
         }
@@ -137,23 +144,23 @@ fn tried<T>(fault: Fault, mut attempt: impl FnMut() -> VckResult<T>) -> VckResul
 }
 
 /// START. It fails if it cannot be made durable; it may be given again.
-pub(crate) fn start(subject: &mut Subject<'_>, direction: VolumeState, fault: Fault) -> Result<(), String> {
-    match tried(fault, || subject.start(direction)) {
-        Err(error) if !fault.may_stop() => Err(format!("START fails: {error}")),
+pub(crate) fn start(subject: &mut Subject<'_>, direction: VolumeState, faults: Faults) -> Result<(), String> {
+    match tried(faults, || subject.start(direction)) {
+        Err(error) if !faults.may_stop() => Err(format!("START fails: {error}")),
         _ => Ok(()),
     }
 }
 
 /// RESUME.
-pub(crate) fn resume(subject: &mut Subject<'_>, fault: Fault) -> Result<(), String> {
-    match tried(fault, || subject.resume()) {
-        Err(error) if !fault.may_stop() => Err(format!("RESUME fails: {error}")),
+pub(crate) fn resume(subject: &mut Subject<'_>, faults: Faults) -> Result<(), String> {
+    match tried(faults, || subject.resume()) {
+        Err(error) if !faults.may_stop() => Err(format!("RESUME fails: {error}")),
         _ => Ok(()),
     }
 }
 
 /// Steps until there is nothing to do. One that does not come to its end says why.
-pub(crate) fn to_end(subject: &mut Subject<'_>, fault: Fault, total: SectorCount) -> Result<(), String> {
+pub(crate) fn to_end(subject: &mut Subject<'_>, faults: Faults, total: SectorCount) -> Result<(), String> {
     let started = subject.activity() == Activity::Running;
     let mut steps = 0;
     while subject.step() {
@@ -166,16 +173,20 @@ pub(crate) fn to_end(subject: &mut Subject<'_>, fault: Fault, total: SectorCount
     let (at, activity, error) = (subject.boundary(), subject.activity(), subject.error());
     let at_end = at.get() == end && activity == Activity::Idle;
     let says_why = activity == Activity::Faulted && error.is_some();
-    if at_end || fault.may_stop() && (says_why || !started) || !subject.keeps_promises() {
+    if at_end || faults.may_stop() && (says_why || !started) || !subject.keeps_promises() {
         return Ok(());
     }
     Err(format!("the conversion ends at {at}, {activity:?}, {error:?}"))
 }
 
+/// Failed attempts that a stop overcomes.
+const PATIENCE: u32 = 2;
+
 /// Nothing runs: every sector is compared, and after a clean stop what older readers see. A stop whose flushes failed time and
 /// again is not a clean one, but it says so.
-pub(crate) fn stand_still(machine: &Machine, subject: &Subject<'_>, fault: Fault) -> Result<(), String> {
-    let is_clean = !(fault.may_stop() || fault.is_lossy() && subject.error().is_some());
+pub(crate) fn stand_still(machine: &Machine, subject: &Subject<'_>, faults: Faults) -> Result<(), String> {
+    let too_often = faults.is_lossy() || faults.tries() > PATIENCE + 1;
+    let is_clean = !(faults.may_stop() || too_often && subject.error().is_some());
     let mut world = machine.world();
     if world.is_closed() {
         return Err("nothing runs, and a zone is closed".into());

@@ -201,7 +201,7 @@ impl World {
         let result = self.disk.flush(user);
         match result {
             Ok(()) => self.model.flushed(),
-            Err(_) if self.disk.fault().is_lossy() => {
+            Err(_) if self.disk.faults().is_lossy() => {
                 self.lost |= user;
                 self.model.lost();
             }
@@ -301,6 +301,13 @@ impl ZoneGate for Machine {
             }
         });
         Ok(())
+    }
+
+    fn close_at_once(&self, zone: DataExtent) -> VckResult<()> {
+        if self.enter(|world| world.is_in_use(zone)) {
+            return Err(VckError::Device { status: NtStatus::DEVICE_BUSY, lba: None });
+        }
+        self.close_and_drain(zone)
     }
 
     fn publish(&self, boundary: DataSector) {

@@ -1,10 +1,11 @@
 //! The command line. The last line of a search is always the sum.
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
-use vck_torture::family::{Family, Replay};
+use vck_torture::family::{Case, Family, Replay};
 use vck_torture::run::Run;
 use vck_torture::search::{Limits, Outcome, Search};
 use vck_torture::tally::{Effort, Tally, under_way};
@@ -122,8 +123,8 @@ fn progress(outcome: &Outcome) {
     let (seconds, Tally { cuts, fenced, .. }) = (outcome.time.as_secs_f64(), outcome.tally);
     let (rate, bad) = (rate(cuts, outcome.time), outcome.tally.bad());
     eprintln!(
-        "{seconds:6.1} s  {:6} cases  {cuts:9} cut points  {rate:7}/s  bad {bad}  fenced {fenced}",
-        outcome.cases
+        "{seconds:6.1} s  {:6} cases  families visited: {} of {}  {cuts:9} cut points  {rate:7}/s  bad {bad}  fenced {fenced}",
+        outcome.cases, outcome.visited, outcome.families
     );
 }
 
@@ -132,7 +133,7 @@ fn repeat(replay: &Replay, args: &Args) -> Outcome {
     let mut run = Run::new(replay, args.weakness, effort(args), &stop);
     run.trace = args.trace;
     run.run();
-    Outcome { tally: run.tally, cases: 1, failures: run.failures, time: Duration::ZERO }
+    Outcome { tally: run.tally, cases: 1, visited: 1, families: 1, failures: run.failures, time: Duration::ZERO }
 }
 
 fn report(outcome: &Outcome, args: &Args) -> ExitCode {
@@ -140,10 +141,14 @@ fn report(outcome: &Outcome, args: &Args) -> ExitCode {
         println!("{}: {}", failure.replay, failure.what);
         println!("  replay: {}", command(&failure.replay.to_string(), args.weakness));
     }
-    let Tally { cuts, mismatches, unopenable, fenced } = outcome.tally;
+    let Tally { cuts, mismatches, unopenable, fenced, refused } = outcome.tally;
     let seconds = outcome.time.as_secs_f64();
     if seconds > 0.0 {
         println!("{} cases in {seconds:.1} s, {} cut points per second", outcome.cases, rate(cuts, outcome.time));
+        println!(
+            "families visited: {} of {}, volumes without a metadata block refused: {refused}",
+            outcome.visited, outcome.families
+        );
     }
     if args.json {
         println!(
@@ -156,18 +161,31 @@ fn report(outcome: &Outcome, args: &Args) -> ExitCode {
 }
 
 fn list(families: &[Family], args: &Args) -> ExitCode {
-    let stop = |_: &Tally| false;
-    println!("{:36} cut points of case {}", "family", args.seed);
-    let mut sum = 0;
-    for family in families {
-        let replay =
-            Replay { case: vck_torture::family::Case { family: *family, number: args.seed }, cuts: Vec::new() };
-        let mut run = Run::new(&replay, args.weakness, effort(args), &stop);
-        run.run();
-        println!("{:36} {:6}", family.to_string(), run.tally.cuts);
-        sum += run.tally.cuts;
+    println!("{:40} cut points of case {}", "family", args.seed);
+    let all: Vec<_> = families.iter().map(|_| AtomicU64::new(0)).collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let stop = |_: &Tally| false;
+        while let Some((family, cuts)) = {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            families.get(index).zip(all.get(index))
+        } {
+            let replay = Replay { case: Case { family: *family, number: args.seed }, cuts: Vec::new() };
+            let mut run = Run::new(&replay, args.weakness, effort(args), &stop);
+            run.run();
+            cuts.store(run.tally.cuts, Ordering::Relaxed);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..threads(args) {
+            scope.spawn(work);
+        }
+    });
+    let cuts: Vec<u64> = all.iter().map(|cuts| cuts.load(Ordering::Relaxed)).collect();
+    for (family, cuts) in families.iter().zip(&cuts) {
+        println!("{:40} {cuts:6}", family.to_string());
     }
-    println!("{} families, {sum} cut points", families.len());
+    println!("{} families, {} cut points", families.len(), cuts.iter().sum::<u64>());
     ExitCode::SUCCESS
 }
 

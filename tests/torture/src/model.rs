@@ -88,14 +88,24 @@ impl Model {
         }
     }
 
-    /// A flush failed, and may have lost what was acknowledged before: that is in doubt until it is replaced.
+    /// A flush failed, and may have lost what was acknowledged before: that is in doubt until it is replaced. If it was to heal
+    /// a damaged sector, that may be read as what it held before: a known limit.
     pub fn lost(&mut self) {
+        self.unsettle();
+        let damaged = |sector: &u64| self.torn.contains(sector) || self.unreadable.contains(sector);
+        let healed: Vec<u64> = self.doubts.iter().map(|doubt| doubt.sector).filter(damaged).collect();
+        for sector in healed {
+            self.failed(sector, Version::Anything);
+        }
+    }
+
+    fn unsettle(&mut self) {
         self.doubts.iter_mut().for_each(|doubt| doubt.lasting = true);
     }
 
     /// The power was cut: what was in doubt may be any of its versions from now on. `torn` holds parts of two versions.
     pub fn cut(&mut self, torn: impl Iterator<Item = u64>) {
-        self.lost();
+        self.unsettle();
         for sector in torn {
             self.torn.push(sector);
             if self.doubts.iter().any(|doubt| doubt.sector == sector) {

@@ -9,10 +9,10 @@ use vck_common::{
 };
 
 use crate::cipher::KeyStream;
-use crate::cut::{Place, place};
+use crate::cut::{Place, place as place_of};
 use crate::disk::{Event, Op};
 use crate::family::{Case, Kind, Replicas, Trouble};
-use crate::fault::{Fault, Sectors};
+use crate::fault::{Fault, Faults, Sectors};
 use crate::image::{Image, Sector};
 use crate::machine::Machine;
 use crate::model::{Model, Version};
@@ -105,11 +105,11 @@ impl Plan {
             history: Vec::new(),
             script: Vec::new(),
             rate: if family.live { rng.between(3, 9) } else { 0 },
-            trims: family.trouble == Trouble::Trim,
-            flushes: family.trouble == Trouble::Lossy,
+            trims: family.has(Trouble::Trim),
+            flushes: family.has(Trouble::Lossy),
             rng,
         };
-        plan.make(&options, encrypted, family.trouble == Trouble::Trim);
+        plan.make(&options, encrypted, family.has(Trouble::Trim));
         plan.write_script(family.kind, encrypted);
         plan
     }
@@ -201,62 +201,85 @@ impl Plan {
         (self.rate > 0).then(|| Users::new(self.rng.part(77), self.rate, self.trims, self.flushes))
     }
 
-    /// What fails, given the calls of an undisturbed run: each of those that the trouble is about in its turn.
+    /// What fails because of the trouble at `place`, given the calls of a run without it: each of those that it is about in its
+    /// turn. The second trouble comes anywhere, or soon after the first.
     #[must_use]
-    pub fn fault(&self, case: &Case, events: &[Event]) -> Fault {
-        let trouble = case.family.trouble;
-        let mut concerned: Vec<_> = (0..).zip(events).filter(|(_, event)| self.concerns(trouble, event)).collect();
-        // Every other time a user's flush, and one that comes when the conversion has just written.
-        if trouble == Trouble::Lossy && case.number.is_multiple_of(2) {
-            let wrote = |number: u32| {
-                let before = events[..usize::try_from(number).expect("small")].iter().rfind(|event| !event.user);
-                before.is_some_and(|event| event.op == Op::Write)
-            };
-            let telling = concerned.iter().filter(|(number, event)| event.user && wrote(*number));
-            let telling: Vec<_> = telling.copied().collect();
-            concerned = if telling.is_empty() { concerned } else { telling };
-        }
-        let mut rng = self.rng.part(78);
-        let turn = usize::try_from(case.number % concerned.len().max(1) as u64).expect("few");
+    pub fn fault(&self, case: &Case, place: usize, before: Faults, events: &[Event]) -> Fault {
+        let trouble = case.family.troubles[place];
+        let mut rng = self.rng.part(78 + 100 * place as u64);
+        let concerned = self.concerned(case, trouble, events);
+        let turn = match concerned.iter().position(|&(number, _)| number > before.0[0].from()) {
+            _ if place == 0 => case.number,
+            Some(next) if rng.chance(1, 2) => next as u64 + rng.below(4),
+            _ => rng.next(),
+        };
+        let turn = usize::try_from(turn % concerned.len().max(1) as u64).expect("few");
         let Some(&(number, event)) = concerned.get(turn) else { return Fault::None };
         let lba = event.lba + rng.below(event.count);
         let one = Sectors::of(&[lba]);
         match (trouble, event.op) {
             (Trouble::Transient, _) => Fault::Once(number),
             (Trouble::Twice, _) => {
-                // One of the conversion's next few calls, as far as they are the same after the first failure.
-                let behind = turn + usize::try_from(rng.between(1, 4)).expect("small");
+                let behind = turn + usize::try_from(rng.between(1, 6)).expect("small");
                 Fault::Twice(number, concerned.get(behind).map_or(number + 1, |&(next, _)| next))
             }
             (Trouble::Permanent, Op::Read) => Fault::Bad { reads: one, writes: Sectors::NONE, from: number },
             (Trouble::Permanent, Op::Flush) => Fault::Flushes { from: number },
-            (Trouble::Permanent, Op::Write | Op::Trim) => {
-                Fault::Bad { reads: Sectors::NONE, writes: one, from: number }
-            }
+            (Trouble::Permanent, Op::Write | Op::Trim) => match place_of(&self.geometry, lba) {
+                Place::Data => Fault::Bad { reads: Sectors::NONE, writes: one, from: number },
+                Place::Block => Fault::Block { lba, from: number },
+                Place::Record => Fault::Replica { lba, hidden: false, from: number },
+            },
             (Trouble::Bad, _) => self.bad_sectors(lba, number, &mut rng),
-            (Trouble::Replica, _) if place(&self.geometry, lba) == Place::Record => {
-                Fault::Replica { lba, from: number }
-            }
-            (Trouble::Replica, _) => Fault::Bad { reads: Sectors::NONE, writes: one, from: number },
+            (Trouble::Replica, _) => Fault::Replica { lba, hidden: rng.chance(1, 3), from: number },
+            (Trouble::Block, _) => Fault::Block { lba, from: number },
+            (Trouble::Lost, _) => self.lost(number),
             // If the conversion's own flush failed next, it would write again on that account alone.
             (Trouble::Lossy, _) if event.user => Fault::Lossy { from: number, times: 1 },
-            (Trouble::Lossy, _) => {
-                Fault::Lossy { from: number, times: u32::try_from(rng.between(1, 3)).expect("small") }
-            }
+            (Trouble::Lossy, _) => Fault::Lossy { from: number, times: Self::failed_flushes(case, &mut rng) },
             (Trouble::Clean | Trouble::Torn | Trouble::Trim | Trouble::Away, _) => Fault::None,
         }
     }
 
+    /// The calls that the trouble may begin with.
+    fn concerned(&self, case: &Case, trouble: Trouble, events: &[Event]) -> Vec<(u32, Event)> {
+        let concerned = (0..).zip(events).filter(|(_, event)| self.concerns(trouble, event));
+        let concerned: Vec<_> = concerned.map(|(number, event)| (number, *event)).collect();
+        // Every other time a user's flush, and one that comes when the conversion has just written.
+        if trouble != Trouble::Lossy || !case.number.is_multiple_of(2) {
+            return concerned;
+        }
+        let wrote = |number: u32| {
+            let before = events[..usize::try_from(number).expect("small")].iter().rfind(|event| !event.user);
+            before.is_some_and(|event| event.op == Op::Write)
+        };
+        let telling = concerned.iter().filter(|(number, event)| event.user && wrote(*number));
+        let telling: Vec<_> = telling.copied().collect();
+        if telling.is_empty() { concerned } else { telling }
+    }
+
     /// Whether the trouble may begin with this call.
     fn concerns(&self, trouble: Trouble, event: &Event) -> bool {
-        let at = place(&self.geometry, event.lba);
+        let at = place_of(&self.geometry, event.lba);
+        let written = !event.user && event.op == Op::Write;
         match trouble {
             Trouble::Bad => !event.user && event.op != Op::Flush && at == Place::Data,
-            Trouble::Replica => !event.user && event.op == Op::Write && at != Place::Data,
+            Trouble::Replica => written && at == Place::Record,
+            Trouble::Block => written && at == Place::Block,
             // A user's flush, too: it fails for whoever wrote before it.
             Trouble::Lossy => event.op == Op::Flush,
             _ => !event.user,
         }
+    }
+
+    /// The replica of the case that is lost, from an event on. It is always the same one: two are more than is promised.
+    fn lost(&self, from: u32) -> Fault {
+        let blocks: Vec<u64> = self.geometry.metadata_lbas().map(Lba::get).collect();
+        let block = blocks[usize::try_from(self.rng.part(80).below(blocks.len() as u64)).expect("few")];
+        let sectors = u64::from(MIN_METADATA_SIZE) / self.geometry.sector_size().u64();
+        // A region begins or ends with its block.
+        let first = if block < sectors { block } else { block + 1 - sectors };
+        Fault::Lost { first, count: sectors, from }
     }
 
     /// Two to four data sectors around one, each unreadable, unwritable or both.
@@ -280,26 +303,45 @@ impl Plan {
     /// What fails at a boot after a cut, given what failed before it. A bad sector may still be bad, or have been replaced. A
     /// device that never flushes again is replaced. Calls of a recovery may fail, too.
     #[must_use]
-    pub fn fault_at_boot(&self, trouble: Trouble, before: Fault, unflushed: Option<u64>, mut rng: Rng) -> Fault {
+    pub fn faults_at_boot(&self, case: &Case, before: Faults, unflushed: Option<u64>, rng: &Rng) -> Faults {
+        let fault = |place: usize| {
+            // The first is drawn as it is where it is alone.
+            let rng = if place == 0 { rng.clone() } else { rng.part(1) };
+            self.fault_at_boot(case, place, before.0[place], unflushed, rng)
+        };
+        Faults([fault(0), fault(1)])
+    }
+
+    fn fault_at_boot(&self, case: &Case, place: usize, before: Fault, unflushed: Option<u64>, mut rng: Rng) -> Fault {
         let number = |rng: &mut Rng, low, high| u32::try_from(rng.between(low, high)).expect("small");
-        let lasting = matches!(before, Fault::Bad { .. } | Fault::Replica { .. });
-        match trouble {
+        let lasting = before.is_lasting() && !before.keeps_from_opening();
+        match case.family.troubles[place] {
             Trouble::Transient if rng.chance(1, 2) => Fault::Once(number(&mut rng, 0, 39)),
             Trouble::Twice if rng.chance(1, 2) => {
                 let first = number(&mut rng, 0, 39);
                 Fault::Twice(first, first + number(&mut rng, 1, 6))
             }
             Trouble::Lossy if rng.chance(1, 2) => {
-                Fault::Lossy { from: number(&mut rng, 0, 39), times: number(&mut rng, 1, 3) }
+                Fault::Lossy { from: number(&mut rng, 0, 39), times: Self::failed_flushes(case, &mut rng) }
             }
             Trouble::Away if rng.chance(3, 4) => Self::away(0, &mut rng),
             // A device that lost its power may come back with other sectors broken, where it was writing.
             Trouble::Bad if unflushed.is_some() && rng.chance(1, 3) => {
                 self.bad_sectors(unflushed.unwrap_or_default(), 0, &mut rng)
             }
+            // Or without a replica, at once or soon.
+            Trouble::Lost if before == Fault::None && rng.chance(1, 2) => self.lost(0),
+            Trouble::Lost if before == Fault::None && rng.chance(1, 2) => self.lost(number(&mut rng, 1, 60)),
             _ if lasting && rng.chance(1, 2) => before.from_the_start(),
             _ => Fault::None,
         }
+    }
+
+    /// How many flushes fail in a row. Beside something else it is one: the driver has patience for three or four failures in a
+    /// row, and what comes of more than that is no promise.
+    fn failed_flushes(case: &Case, rng: &mut Rng) -> u32 {
+        let times = u32::try_from(rng.between(1, 3)).expect("small");
+        if case.family.is_pair() { 1 } else { times }
     }
 
     /// The data sector at `lba`, if there is one.

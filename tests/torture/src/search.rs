@@ -45,12 +45,18 @@ pub struct Outcome {
     pub tally: Tally,
     /// Cases that were begun.
     pub cases: u64,
+    /// Families of which a case was run.
+    pub visited: usize,
+    /// Families in all.
+    pub families: usize,
     /// The first failures.
     pub failures: Vec<Failure>,
     /// Since the search began.
     pub time: Duration,
 }
 
+/// Cut points that a case has at least, unless the search is over.
+const FEWEST: u64 = 20;
 /// Failures that are kept.
 const KEPT: usize = 20;
 /// Neighbours in the list of families differ little: a stride that meets all of them.
@@ -60,8 +66,21 @@ impl Search<'_> {
     /// The case number `index` of the search.
     fn case(&self, index: u64) -> Case {
         let count = self.families.len() as u64;
-        let family = usize::try_from((index % count) * STRIDE % count).expect("few");
+        let stride = if count.is_multiple_of(STRIDE) { 1 } else { STRIDE };
+        let family = usize::try_from((index % count) * stride % count).expect("few");
         Case { family: self.families[family], number: self.seed + index / count }
+    }
+
+    /// When the case number `index` must end, so that every family has its turn before the time is over. Nothing presses as long
+    /// as the search is as far as the clock; then a case may take a few times its share.
+    fn deadline(&self, index: u64, began: Instant) -> Option<Duration> {
+        let (count, time) = (self.families.len() as u64, self.limits.time?);
+        let left = u32::try_from(count.checked_sub(index).filter(|left| *left > 0)?).ok()?;
+        let now = began.elapsed();
+        let threads = u32::try_from(self.threads).unwrap_or(1);
+        let share = time.saturating_sub(now) * threads / left;
+        let ahead = now.as_millis() * u128::from(count) <= time.as_millis() * u128::from(index);
+        Some(now + share * if ahead { 4 } else { 1 })
     }
 
     /// Searches. `tell` is called about once a second.
@@ -72,7 +91,8 @@ impl Search<'_> {
     pub fn run(&self, tell: impl Fn(&Outcome) + Sync) -> Outcome {
         let began = Instant::now();
         let next = AtomicU64::new(0);
-        let outcome = Mutex::new((Outcome::default(), began));
+        let families = self.families.len();
+        let outcome = Mutex::new((Outcome { families, ..Outcome::default() }, began));
         let worker = || {
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
@@ -81,7 +101,11 @@ impl Search<'_> {
                     return;
                 }
                 let replay = Replay { case: self.case(index), cuts: Vec::new() };
+                let deadline = self.deadline(index, began);
                 let stop = |tally: &Tally| {
+                    if tally.cuts >= FEWEST && deadline.is_some_and(|deadline| began.elapsed() >= deadline) {
+                        return true;
+                    }
                     let mut sum = outcome.lock().expect("no panic").0.tally;
                     sum.add(tally);
                     self.is_over(sum, began, 0)
@@ -91,6 +115,7 @@ impl Search<'_> {
                 let (sum, told) = &mut *outcome.lock().expect("no panic");
                 sum.tally.add(&run.tally);
                 sum.cases += 1;
+                sum.visited = families.min(usize::try_from(sum.cases).unwrap_or(usize::MAX));
                 let room = KEPT.saturating_sub(sum.failures.len());
                 sum.failures.extend(run.failures.into_iter().take(room));
                 sum.time = began.elapsed();

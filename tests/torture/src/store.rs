@@ -73,6 +73,10 @@ impl EncryptedOffsetStore for WatchedStore<'_> {
         self.inner.sealed_is_durable(offset, state);
     }
 
+    fn needs_rewrite(&self) -> bool {
+        self.inner.needs_rewrite()
+    }
+
     fn journal(&self) -> VckResult<Option<Box<dyn ConversionJournal>>> {
         self.watch("make a journal");
         if self.weakness.has_own_journal() {

@@ -61,9 +61,13 @@ impl<'m> Subject<'m> {
         let opened = Self::attach(machine, setup);
         let mut world = machine.world();
         world.attaching = false;
-        if opened.is_ok() && matches!(world.disk.fault(), Fault::Away { .. }) {
-            // The burst is a matter of the attach.
-            world.disk.set_fault(Fault::None);
+        if opened.is_ok() {
+            // A burst of failed reads is a matter of the attach.
+            for (place, fault) in world.disk.faults().0.into_iter().enumerate() {
+                if matches!(fault, Fault::Away { .. }) {
+                    world.disk.set_fault(place, Fault::None);
+                }
+            }
         }
         drop(world);
         opened

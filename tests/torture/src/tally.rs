@@ -13,6 +13,8 @@ pub struct Tally {
     pub unopenable: u64,
     /// Sectors that were kept from being read, with a cause.
     pub fenced: u64,
+    /// Boots in which no metadata block was left, so that the volume was refused.
+    pub refused: u64,
 }
 
 impl Tally {
@@ -22,6 +24,7 @@ impl Tally {
         self.mismatches += other.mismatches;
         self.unopenable += other.unopenable;
         self.fenced += other.fenced;
+        self.refused += other.refused;
     }
 
     /// Cut points with a wrong outcome.

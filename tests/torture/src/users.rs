@@ -108,6 +108,12 @@ impl World {
         self.users = Some(users);
     }
 
+    /// Whether an admitted request is in `zone`.
+    pub(crate) fn is_in_use(&self, zone: DataExtent) -> bool {
+        let users = self.users.as_ref();
+        users.is_some_and(|users| users.flying.iter().any(|flying| flying.request.extent.overlaps(zone)))
+    }
+
     /// The volume is detached: what was admitted takes effect, what waits fails. They come back with what is returned.
     pub(crate) fn users_leave(&mut self) -> Option<Users> {
         self.drain(DataExtent::new(DataSector::ZERO, self.geometry.data_sectors()));

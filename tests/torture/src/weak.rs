@@ -111,8 +111,8 @@ impl Weakness {
     #[must_use]
     pub fn can_show_in(self, family: &Family) -> bool {
         match self {
-            Self::FlushErrorsAreHidden => family.trouble == Trouble::Lossy,
-            Self::LossToOthersIsHidden => family.trouble == Trouble::Lossy && family.live,
+            Self::FlushErrorsAreHidden => family.has(Trouble::Lossy),
+            Self::LossToOthersIsHidden => family.has(Trouble::Lossy) && family.live,
             _ => true,
         }
     }

@@ -1,7 +1,10 @@
 //! The machine as a whole: it finds nothing in what is sound and something in everything that is not.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use vck_torture::family::{Family, Replay};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use vck_torture::family::{Family, Replay, trouble_name};
 use vck_torture::run::Run;
 use vck_torture::search::{Limits, Outcome, Search};
 use vck_torture::tally::{Effort, Tally};
@@ -9,7 +12,7 @@ use vck_torture::weak::Weakness;
 
 /// No weakening takes more cut points than this.
 const BOUND: u64 = 60_000;
-/// The search goes through the families in strides, so that so many of the 320 have everything that a family can have.
+/// The search goes through the families in strides, so that so many of the 1,152 have everything that a family can have.
 const SOUND: u64 = 48;
 
 fn search(weakness: Weakness, limits: Limits) -> Outcome {
@@ -93,4 +96,39 @@ fn the_document_lists_every_weakening() {
         let found = rows.iter().find(|(name, _)| *name == weakness.name());
         assert!(found.is_some_and(|(_, row)| row.starts_with(weakness.what())), "{}", weakness.name());
     }
+}
+
+#[test]
+fn the_document_lists_every_trouble_and_every_pair() {
+    let text = include_str!("../../../docs/testing.md");
+    let names: BTreeSet<_> = Family::all().iter().map(|family| trouble_name(family.troubles)).collect();
+    let rows = |heading: &str| -> Vec<_> {
+        let table = text.split(heading).nth(1).unwrap().lines().skip(2).take_while(|line| line.starts_with('|'));
+        table.filter_map(|line| line.strip_prefix("| `")?.split_once("` |")).map(|(name, _)| name.to_string()).collect()
+    };
+    let (alone, pairs) = (rows("| trouble | what goes wrong besides the power |"), rows("| pair | what it is about |"));
+    let listed: BTreeSet<_> = alone.iter().chain(&pairs).cloned().collect();
+    assert_eq!(listed, names);
+    assert_eq!(alone.len() + pairs.len(), names.len());
+    let count = Family::all().len();
+    let (thousands, rest) = (count / 1000, count % 1000);
+    assert!(text.contains(&format!("{thousands},{rest:03} families")), "{count}");
+}
+
+#[test]
+fn a_short_search_visits_every_family() {
+    let families = Family::all();
+    let limits = Limits { time: Some(Duration::from_secs(20)), ..Limits::default() };
+    let search = Search {
+        families: &families[..40],
+        seed: 3,
+        weakness: Weakness::None,
+        effort: Effort::default(),
+        limits,
+        threads: 2,
+    };
+    let outcome = search.run(|_| {});
+    assert_eq!((outcome.visited, outcome.families), (40, 40));
+    assert!(outcome.time < Duration::from_secs(40), "{:?}", outcome.time);
+    assert_eq!(outcome.tally.bad(), 0, "{}", first(&outcome));
 }
