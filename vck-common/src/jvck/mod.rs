@@ -31,6 +31,7 @@ mod probe;
 mod reader;
 mod record;
 mod recovery;
+mod rekey;
 pub mod store;
 
 pub use codec::{JvckCbcCodec, MetadataCodec, ReplicaCtx, Unsealed, default_codec};

@@ -16,6 +16,7 @@ mod record_hostile;
 mod record_recovery;
 mod record_salts;
 mod record_vectors;
+mod rekey;
 mod secrets;
 mod stack;
 mod statuses;

@@ -4,6 +4,7 @@
 //! journal   which slot, which generation, which salts; what opening decides
 //!    |- search   the newest authentic record of all replicas
 //!    |- codec    the bytes of a record, sealing and checking them
+//!    |- forget   taking a record away
 //!    |- delivery writes of which some replicas fail
 //!    |- salts    the metadata blocks that may be on disk
 //!    |- torn     what torn sectors held when they were found
@@ -19,6 +20,7 @@
 mod codec;
 mod delivery;
 mod digest;
+mod forget;
 mod journal;
 mod layout;
 mod salts;
@@ -26,4 +28,5 @@ mod search;
 mod torn;
 
 pub(super) use digest::DIGEST_KEY_SIZE;
+pub(super) use forget::forget_record;
 pub(super) use journal::{Blocks, new_journal};
