@@ -82,9 +82,9 @@ impl VolumeSnapshot {
     }
 }
 
-/// A data volume stays closed until somebody attaches it: a system on one would not start again.
-fn check_opened_at_boot(passive: Passive, filter: &FilterDevice, source: Source) -> VckResult<()> {
-    if source == Source::DataVolume && holds_system(passive, filter)? {
+/// Nothing in this driver opens a volume at boot, whatever the PREPARE called it: the system would not start again.
+fn check_opened_at_boot(passive: Passive, filter: &FilterDevice) -> VckResult<()> {
+    if holds_system(passive, filter)? {
         return Err(VckError::Unsupported(
             "the running system is on this volume: nothing would open it at the next boot",
         ));
@@ -121,14 +121,14 @@ impl Core {
     }
 
     /// Runs a conversion command. Errors: [`VckError::NotAttached`], [`VckError::WrongState`] on a volume without key,
-    /// [`VckError::Unsupported`] for encrypting the running system as a data volume, or the command's own.
+    /// [`VckError::Unsupported`] for encrypting the running system, or the command's own.
     pub fn convert(&self, passive: Passive, path: &str, command: Command) -> VckResult<()> {
         let filter = self.filter_by_path(passive, path).map_err(|_| VckError::NotAttached)?;
         let volume = filter.volume().ok_or(VckError::NotAttached)?;
         let side = volume.cipher_side.as_ref();
         let side = side.ok_or(VckError::WrongState("the volume is prepared but has no key yet: attach it first"))?;
         if command == Command::StartEncrypt {
-            check_opened_at_boot(passive, &filter, volume.source)?;
+            check_opened_at_boot(passive, &filter)?;
         }
         side.sweeper.order(passive, Order::Run(command))
     }

@@ -19,6 +19,20 @@ fn bench() -> Bench {
     Bench::boot(Setup { data_bytes: 1 << 20, ..Setup::default() })
 }
 
+/// A default prepare with a key.
+const fn whole<'a>(path: &'a str, block: &'a [u8]) -> PrepareReq<'a> {
+    PrepareReq {
+        volume_path: path,
+        nt_device_path: "",
+        use_header: 0,
+        use_footer: 2,
+        metadata_size: 131_072,
+        vmk: &VMK,
+        metadata_block: block,
+        is_os_volume: false,
+    }
+}
+
 /// Every spelling that leads to the bench's volume.
 fn spellings() -> Vec<&'static str> {
     vec![
@@ -74,16 +88,8 @@ fn a_name_stands_for_one_volume_only() {
     let name = bench.path();
     prepare(&client, &name, &bench.block()).expect("prepares");
     let before = bench.footprint();
-    let disguised = PrepareReq {
-        volume_path: &name,
-        nt_device_path: r"\??\E:",
-        use_header: 0,
-        use_footer: 2,
-        metadata_size: 131_072,
-        vmk: &VMK,
-        metadata_block: &sealed_block(JvckMetadataOptions::default(), 512, 4096, 3),
-        is_os_volume: false,
-    };
+    let block = sealed_block(JvckMetadataOptions::default(), 512, 4096, 3);
+    let disguised = PrepareReq { nt_device_path: r"\??\E:", ..whole(&name, &block) };
     assert_eq!(client.send(IoctlCode::JvckPrepare, &disguised).err(), Some(TAKEN));
     bench.assert_untouched(&before, "two volumes under one name");
     let honest = PrepareReq { volume_path: "backup disk", ..disguised };
@@ -304,18 +310,21 @@ fn a_paging_file_keeps_a_volume_attached() {
 }
 
 #[test]
-fn the_running_system_is_not_encrypted_as_a_data_volume() {
-    let bench = bench();
-    bench.world.set_system_root(bench.volume);
-    let (client, path) = (bench.client(), bench.path());
-    client.prepare(&path, JvckMetadataOptions::default(), &VMK, &bench.block()).expect("prepares");
-    let before = bench.footprint();
-    assert_eq!(client.encrypt(&path), Err(Failure(NtStatus::NOT_SUPPORTED)));
-    bench.assert_untouched(&before, "encryption of the running system");
-    client.decrypt(&path).expect("nothing is encrypted");
-    client.detach(&path).expect("detaches");
-    drop(client);
-    bench.tear_down();
+fn the_running_system_is_not_encrypted_whatever_it_was_prepared_as() {
+    for is_os_volume in [false, true] {
+        let bench = bench();
+        bench.world.set_system_root(bench.volume);
+        let (client, path) = (bench.client(), bench.path());
+        let block = bench.block();
+        client.send(IoctlCode::JvckPrepare, &PrepareReq { is_os_volume, ..whole(&path, &block) }).expect("prepares");
+        let before = bench.footprint();
+        assert_eq!(client.encrypt(&path), Err(Failure(NtStatus::NOT_SUPPORTED)));
+        bench.assert_untouched(&before, "encryption of the running system");
+        client.decrypt(&path).expect("nothing is encrypted");
+        client.detach(&path).expect("detaches");
+        drop(client);
+        bench.tear_down();
+    }
 }
 
 #[test]
@@ -337,16 +346,8 @@ fn with_the_system_on_another_volume_a_data_volume_is_encrypted() {
 fn an_os_volume_is_detached_only_when_it_is_plain() {
     let bench = bench();
     let (client, path) = (bench.client(), bench.path());
-    let request = PrepareReq {
-        volume_path: &path,
-        nt_device_path: "",
-        use_header: 0,
-        use_footer: 2,
-        metadata_size: 131_072,
-        vmk: &VMK,
-        metadata_block: &bench.block(),
-        is_os_volume: true,
-    };
+    let block = bench.block();
+    let request = PrepareReq { is_os_volume: true, ..whole(&path, &block) };
     client.send(IoctlCode::JvckPrepare, &request).expect("prepares");
     client.send(IoctlCode::StartEncrypt, &VolumeRequest { volume_path: &path }).expect("starts");
     client.raw(IoctlCode::PauseOsVolume.code(), &[], 0).expect("pauses");
