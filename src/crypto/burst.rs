@@ -22,6 +22,13 @@ struct Burst {
     bytes: AtomicUsize,
 }
 
+/// Leave to decrypt in a completion routine, once.
+#[must_use]
+pub struct Turn {
+    /// The processor whose burst it is part of; none at or below APC_LEVEL, where nothing is kept from running.
+    burst: Option<usize>,
+}
+
 /// The bursts of all processors.
 pub(super) struct Bursts(KVec<Burst>);
 
@@ -35,15 +42,15 @@ impl Bursts {
     }
 
     /// Whether `bytes` may be decrypted here and now; counts them if so.
-    pub(super) fn admit(&self, bytes: usize) -> bool {
+    pub(super) fn admit(&self, bytes: usize) -> Option<Turn> {
         if bytes > PER_REQUEST {
-            return false;
+            return None;
         }
         if ApcOrBelow::check().is_some() {
-            return true;
+            return Some(Turn { burst: None });
         }
         let own = processor_number().checked_rem(self.0.len()).unwrap_or(0);
-        let Some(burst) = self.0.get(own) else { return false };
+        let burst = self.0.get(own)?;
         let now = nanoseconds();
         let paused = now.saturating_sub(burst.last.load(Ordering::Relaxed)) >= PAUSE;
         let before = if paused { 0 } else { burst.bytes.load(Ordering::Relaxed) };
@@ -51,19 +58,16 @@ impl Bursts {
         if sum > PER_BURST {
             // The burst goes on, in other threads' hands.
             burst.last.store(now, Ordering::Relaxed);
-            return false;
+            return None;
         }
         burst.bytes.store(sum, Ordering::Relaxed);
-        true
+        Some(Turn { burst: Some(own) })
     }
 
-    /// What was admitted last on this processor is decrypted.
-    pub(super) fn done(&self) {
-        if ApcOrBelow::check().is_some() {
-            return;
-        }
-        let own = processor_number().checked_rem(self.0.len()).unwrap_or(0);
-        if let Some(burst) = self.0.get(own) {
+    /// What `turn` was given for is decrypted.
+    #[expect(clippy::needless_pass_by_value, reason = "a turn is good for one decryption")]
+    pub(super) fn done(&self, turn: Turn) {
+        if let Some(burst) = turn.burst.and_then(|own| self.0.get(own)) {
             burst.last.store(nanoseconds(), Ordering::Relaxed);
         }
     }

@@ -10,6 +10,7 @@ use vck_common::{DataExtent, DataSector, SectorSize, VckResult, VolumeCipher};
 
 use crate::nt::with_wide_registers;
 
+pub use burst::Turn;
 pub use helped::HelpedCipher;
 pub use pool::{Work, WorkerPool};
 

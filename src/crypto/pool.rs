@@ -16,7 +16,7 @@ use core::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
 
 use vck_common::VckResult;
 
-use super::burst::Bursts;
+use super::burst::{Bursts, Turn};
 use super::helped::HelpedCipher;
 use crate::nt::{
     Crew, Disposition, Event, Irp, IrpQueue, KVec, Passive, Priority, Shared, SpinLock, Thread, processor_count,
@@ -163,13 +163,13 @@ impl WorkerPool {
     }
 
     /// Whether a completion routine may itself decrypt `bytes`; asked once for each time it does. IRQL <= DISPATCH_LEVEL.
-    pub fn may_decrypt_here(&self, bytes: usize) -> bool {
+    pub fn may_decrypt_here(&self, bytes: usize) -> Option<Turn> {
         self.bursts.admit(bytes)
     }
 
-    /// To be called when a decryption that [`may_decrypt_here`](Self::may_decrypt_here) allowed is done.
-    pub fn decrypted_here(&self) {
-        self.bursts.done();
+    /// To be called, at the same IRQL, when the decryption that [`may_decrypt_here`](Self::may_decrypt_here) allowed is done.
+    pub fn decrypted_here(&self, turn: Turn) {
+        self.bursts.done(turn);
     }
 
     /// `cipher` with the help of the pool's threads and with wide registers, for runs that are worth it.

@@ -20,7 +20,7 @@ use vck_common::{
     ByteOffset, DataExtent, DataSector, Geometry, NtStatus, RangeClass, RequestorKind, VckError, VckResult,
 };
 
-use crate::crypto::{WorkerPool, decrypt_read, encrypt_write};
+use crate::crypto::{decrypt_read, encrypt_write};
 use crate::nt::{
     ApcOrBelow, Bounce, BounceDone, CompletedIrp, ContextWord, DeviceRef, Disposition, Entered, Intercept, Irp,
     Outcome, Passive, Request, Stay, Watch, major, remaining_stack,
@@ -67,7 +67,10 @@ pub fn work(_: Passive, irp: Irp, word: usize) {
         Job::Dispatch => dispatch(device, irp).settled(),
         Job::Encrypt => {
             let entered = device.role().mode.resume(Stay::from_word(stay));
-            encrypt_and_send(device, irp, entered).settled();
+            match inside_already(&entered, irp.request()) {
+                Some(inside) => encrypt_and_send(device, irp, entered, inside).settled(),
+                None => starve(device, irp, entered).settled(),
+            }
         }
         Job::Decrypt => finish_read(device, irp, Stay::from_word(stay)),
     });
@@ -233,7 +236,14 @@ fn admitted(
             starve(device, irp, entered)
         });
     }
-    encrypt_and_send(device, irp, entered)
+    encrypt_and_send(device, irp, entered, inside)
+}
+
+/// What the gate admitted a request to that has been inside for a while.
+fn inside_already(entered: &Entered<'_, Volume>, request: Request<'_>) -> Option<Inside> {
+    let (volume, side) = inside(entered)?;
+    let offset = shifted(&volume.geometry, request)?;
+    Some(Inside { extent: extent_of(volume, request), boundary: side.gate.boundary(), offset })
 }
 
 /// Leaves gate and mode without having done anything, and waits for the reserve.
@@ -256,12 +266,17 @@ fn send_read(
     irp.forward_intercepted::<FilterDevice, Decrypt>(device, Some(offset), entered.into_stay())
 }
 
-fn encrypt_and_send(device: DeviceRef<'_, FilterDevice>, irp: Irp, entered: Entered<'_, Volume>) -> Disposition {
+fn encrypt_and_send(
+    device: DeviceRef<'_, FilterDevice>,
+    irp: Irp,
+    entered: Entered<'_, Volume>,
+    inside: Inside,
+) -> Disposition {
     let mut irp = irp;
-    let Ok((bounce, offset)) = encrypted_copy(device, &mut irp, &entered) else {
+    let Ok(bounce) = encrypted_copy(device, &mut irp, &entered, inside) else {
         return starve(device, irp, entered);
     };
-    match bounce.send::<FilterDevice, Written>(device, irp, offset, entered.into_stay()) {
+    match bounce.send::<FilterDevice, Written>(device, irp, inside.offset, entered.into_stay()) {
         Ok(pending) => pending,
         Err((irp, bounce, stay)) => {
             device.bounce.give_back(bounce);
@@ -273,25 +288,24 @@ fn encrypt_and_send(device: DeviceRef<'_, FilterDevice>, irp: Irp, entered: Ente
     }
 }
 
-/// What a WRITE goes down with, and the offset it goes to.
+/// What a WRITE goes down with.
 #[inline(never)] // Its frames are gone when the drivers below get the stack.
 fn encrypted_copy(
     device: DeviceRef<'_, FilterDevice>,
     irp: &mut Irp,
     entered: &Entered<'_, Volume>,
-) -> VckResult<(Box<Bounce>, ByteOffset)> {
+    admitted: Inside,
+) -> VckResult<Box<Bounce>> {
     let (volume, side) = inside(entered).ok_or(VckError::NotAttached)?;
-    let extent = extent_of(volume, irp.request());
-    let offset = shifted(&volume.geometry, irp.request()).ok_or(VckError::InvalidData("the offset overflows"))?;
     let source = irp.map_for_write()?;
-    let mut bounce = device.bounce.take(source.len())?;
+    let mut bounce = device.bounce.take(source.len(), entered.processor())?;
     bounce.set_plaintext(0..source.len());
     let size = volume.geometry.sector_size();
     let out = bounce.buffer_mut().get_mut(..source.len()).unwrap_or_default();
     let cipher = device.core.pool.helped(&*side.cipher);
-    let ciphertext = encrypt_write(&cipher, size, extent, side.gate.boundary(), source, out);
+    let ciphertext = encrypt_write(&cipher, size, admitted.extent, admitted.boundary, source, out);
     bounce.set_plaintext(ciphertext..source.len());
-    Ok((bounce, offset))
+    Ok(bounce)
 }
 
 /// The complete volume that a request is inside of.
@@ -305,16 +319,15 @@ pub(super) fn access_of(request: Request<'_>) -> Access {
     if request.major() == major::READ { Access::Read } else { Access::Write }
 }
 
-/// Leaves the gate after a transfer of `done` bytes that ended with `status`.
-fn leave_after(entered: &Entered<'_, Volume>, request: Request<'_>, status: NtStatus, done: usize) {
-    if let Some((volume, side)) = inside(entered)
-        && status.is_success()
-        && done as u64 == request.extent().len.get()
-        && access_of(request) == Access::Write
-    {
-        side.wrote(extent_of(volume, request));
+/// Leaves the gate after a transfer that the drivers below have completed.
+fn leave_after(entered: &Entered<'_, Volume>, request: Request<'_>) {
+    let Some((volume, side)) = inside(entered) else { return };
+    let extent = extent_of(volume, request);
+    let whole = request.status().is_success() && request.information() as u64 == request.extent().len.get();
+    if whole && access_of(request) == Access::Write {
+        side.wrote(extent);
     }
-    leave(entered, request);
+    side.leave(extent);
 }
 
 /// Leaves the gate; the mode is left by dropping `entered`.
@@ -324,32 +337,26 @@ fn leave(entered: &Entered<'_, Volume>, request: Request<'_>) {
     }
 }
 
-/// Decrypts what a READ brought, for a caller that then completes it; with the pool's help if it is given.
-fn decrypt(entered: &Entered<'_, Volume>, help: Option<&WorkerPool>, extent: DataExtent, buffer: &mut [u8]) {
-    let Some((volume, side)) = inside(entered) else { return };
-    let (size, boundary) = (volume.geometry.sector_size(), side.gate.boundary());
-    match help {
-        Some(pool) => decrypt_read(&pool.helped(&*side.cipher), size, extent, boundary, buffer),
-        None => decrypt_read(&*side.cipher, size, extent, boundary, buffer),
-    }
-}
-
 /// The rest of a READ that was too large for its completion routine.
 fn finish_read(device: DeviceRef<'_, FilterDevice>, irp: Irp, stay: Stay) {
     let entered = device.role().mode.resume(stay);
     let mut irp = irp;
-    let extent = entered.mode().map(|volume| extent_of(volume, irp.request())).unwrap_or_default();
-    let transferred = irp.request().information();
-    let status = match irp.map_for_read() {
-        Ok(buffer) => {
-            let end = transferred.min(buffer.len());
-            decrypt(&entered, Some(&device.core.pool), extent, buffer.get_mut(..end).unwrap_or_default());
-            None
+    let mut status = None;
+    if let Some((volume, side)) = inside(&entered) {
+        let extent = extent_of(volume, irp.request());
+        let transferred = irp.request().information();
+        match irp.map_for_read() {
+            Ok(buffer) => {
+                let end = transferred.min(buffer.len());
+                let brought = buffer.get_mut(..end).unwrap_or_default();
+                let (size, boundary) = (volume.geometry.sector_size(), side.gate.boundary());
+                decrypt_read(&device.core.pool.helped(&*side.cipher), size, extent, boundary, brought);
+            }
+            // It was mapped before it was sent, so this is a broken MDL; its ciphertext must not go up as data.
+            Err(error) => status = Some(error.status()),
         }
-        // It was mapped before it was sent, so this is a broken MDL; its ciphertext must not go up as data.
-        Err(error) => Some(error.status()),
-    };
-    leave(&entered, irp.request());
+        side.leave(extent);
+    }
     drop(entered);
     match status {
         None => irp.complete_as_is().settled(),
@@ -387,7 +394,7 @@ impl Watch<FilterDevice> for LeftPlain {
 
     fn completed(device: DeviceRef<'_, FilterDevice>, request: Request<'_>, stay: Stay) {
         let entered = device.role().mode.resume(stay);
-        leave_after(&entered, request, request.status(), request.information());
+        leave_after(&entered, request);
     }
 }
 
@@ -401,22 +408,27 @@ impl Intercept<FilterDevice> for Decrypt {
         let mut irp = irp;
         let request = irp.request();
         // Warnings too: the I/O manager hands up the data of every status that is not an error.
+        let pool = &device.core.pool;
         let has_data = !request.status().is_error();
-        if has_data && !device.core.pool.may_decrypt_here(request.information()) {
+        let turn = if has_data { pool.may_decrypt_here(request.information()) } else { None };
+        if has_data && turn.is_none() {
             let word = Job::Decrypt.word(stay.into_word());
-            return irp.keep(|irp| device.core.pool.finish(irp, word).settled());
+            return irp.keep(|irp| pool.finish(irp, word).settled());
         }
         let entered = device.role().mode.resume(stay);
-        let extent = entered.mode().map(|volume| extent_of(volume, request)).unwrap_or_default();
         let mut failure = None;
-        if has_data {
-            match irp.mapped() {
-                Ok(buffer) => decrypt(&entered, None, extent, buffer),
-                Err(error) => failure = Some(error.status()),
+        if let Some((volume, side)) = inside(&entered) {
+            let extent = extent_of(volume, request);
+            if let Some(turn) = turn {
+                let (size, boundary) = (volume.geometry.sector_size(), side.gate.boundary());
+                match irp.mapped() {
+                    Ok(buffer) => decrypt_read(&*side.cipher, size, extent, boundary, buffer),
+                    Err(error) => failure = Some(error.status()),
+                }
+                pool.decrypted_here(turn);
             }
-            device.core.pool.decrypted_here();
+            side.leave(extent);
         }
-        leave(&entered, irp.request());
         drop(entered);
         match failure {
             None => irp.go_on(),
@@ -434,6 +446,6 @@ impl BounceDone<FilterDevice> for Written {
     fn done(device: DeviceRef<'_, FilterDevice>, request: Request<'_>, bounce: Box<Bounce>, stay: Stay) {
         device.bounce.give_back(bounce);
         let entered = device.role().mode.resume(stay);
-        leave_after(&entered, request, request.status(), request.information());
+        leave_after(&entered, request);
     }
 }

@@ -14,7 +14,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use vck_common::{VckError, VckResult};
 
-use crate::nt::{Bounce, KVec, Slots, processor_count, processor_number, try_box};
+use crate::nt::{Bounce, KVec, Slots, processor_count, try_box};
 
 /// Sizes that buffers are made in, bytes, and how many of each are kept: 12.5 MiB at most.
 const SIZES: [(usize, usize); 4] = [(4 << 10, 128), (64 << 10, 32), (256 << 10, 8), (1 << 20, 8)];
@@ -57,31 +57,31 @@ impl BounceBuffers {
         SIZES.iter().position(|(size, _)| *size >= bytes)
     }
 
-    /// The shelves, that of the current processor first.
-    fn near_first(&self) -> impl Iterator<Item = &Shelf> {
-        let own = processor_number().checked_rem(self.shelves.len()).unwrap_or(0);
-        self.shelves.iter().cycle().skip(own).take(self.shelves.len())
+    /// What is kept of a class, beginning with the shelf `home`.
+    fn kept(&self, home: usize, class: usize) -> impl Iterator<Item = &Slots<Bounce>> {
+        let (after, own) = self.shelves.split_at(home.min(self.shelves.len()));
+        own.iter().chain(after).filter_map(move |shelf| shelf.kept.get(class))
     }
 
-    /// A buffer of at least `bytes`. IRQL <= DISPATCH_LEVEL.
+    /// A buffer of at least `bytes`, of those of `processor` if there is one. IRQL <= DISPATCH_LEVEL.
     ///
     /// Errors: no memory, or as much in use as may be.
-    pub fn take(&self, bytes: usize) -> VckResult<Box<Bounce>> {
-        let Some(class) = Self::class_of(bytes) else { return self.make(bytes) };
-        let take = |shelf: &Shelf| shelf.kept.get(class).and_then(Slots::take);
-        if let Some(bounce) = self.near_first().find_map(take) {
+    pub fn take(&self, bytes: usize, processor: usize) -> VckResult<Box<Bounce>> {
+        let home = processor.checked_rem(self.shelves.len()).unwrap_or(0);
+        let Some(class) = Self::class_of(bytes) else { return self.make(bytes, home) };
+        if let Some(bounce) = self.kept(home, class).find_map(Slots::take) {
             return Ok(bounce);
         }
         let size = SIZES.get(class).map_or(bytes, |(size, _)| *size);
-        self.make(size)
+        self.make(size, home)
     }
 
-    /// A new one, if that many bytes may be added.
-    fn make(&self, bytes: usize) -> VckResult<Box<Bounce>> {
+    /// A new one that belongs to shelf `home`, if that many bytes may be added.
+    fn make(&self, bytes: usize, home: usize) -> VckResult<Box<Bounce>> {
         let sum = |made: usize| made.checked_add(bytes).filter(|sum| *sum <= Self::LIMIT);
         let counted = self.made.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum);
         counted.map_err(|_| VckError::NoMemory)?;
-        Bounce::try_new(bytes).and_then(try_box).inspect_err(|_| self.unmake(bytes))
+        Bounce::try_new(bytes, home).and_then(try_box).inspect_err(|_| self.unmake(bytes))
     }
 
     fn unmake(&self, bytes: usize) {
@@ -93,13 +93,13 @@ impl BounceBuffers {
         drop(bounce);
     }
 
-    /// Keeps `bounce` for another write, or frees it. IRQL <= DISPATCH_LEVEL.
+    /// Keeps `bounce` for another write, on the shelf where it belongs if there is room, or frees it. IRQL <= DISPATCH_LEVEL.
     pub fn give_back(&self, bounce: Box<Bounce>) {
         let bytes = bounce.size();
         let class = Self::class_of(bytes).filter(|class| SIZES.get(*class).is_some_and(|(size, _)| *size == bytes));
         let Some(class) = class.filter(|_| bounce.may_be_kept()) else { return self.free(bounce) };
         let mut bounce = bounce;
-        for kept in self.near_first().filter_map(|shelf| shelf.kept.get(class)) {
+        for kept in self.kept(bounce.home(), class) {
             match kept.put(bounce) {
                 Ok(()) => return,
                 Err(back) => bounce = back,

@@ -27,6 +27,8 @@ pub struct Bounce {
     /// The caller's MDL and user buffer while ours are in its IRP.
     callers: (*mut sys::MDL, *mut c_void),
     word: usize,
+    /// A number of its owner's.
+    home: usize,
 }
 
 // SAFETY: the buffer is owned; the caller's pointers belong to the IRP that the buffer travels with.
@@ -44,9 +46,14 @@ pub trait BounceDone<E: DeviceRole> {
 }
 
 impl Bounce {
-    /// Allocates everything for writes of up to `bytes`. IRQL <= DISPATCH_LEVEL.
-    pub fn try_new(bytes: usize) -> VckResult<Self> {
-        Ok(Self { buffer: DescribedBuffer::try_new(bytes)?, callers: NOBODYS, word: 0 })
+    /// Allocates everything for writes of up to `bytes`; `home` tells where it belongs. IRQL <= DISPATCH_LEVEL.
+    pub fn try_new(bytes: usize, home: usize) -> VckResult<Self> {
+        Ok(Self { buffer: DescribedBuffer::try_new(bytes)?, callers: NOBODYS, word: 0, home })
+    }
+
+    /// Where it belongs.
+    pub fn home(&self) -> usize {
+        self.home
     }
 
     /// Bytes of the buffer.

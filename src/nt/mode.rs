@@ -117,6 +117,12 @@ impl<T> Entered<'_, T> {
         unsafe { (*self.cell.slot(self.word)).as_ref() }
     }
 
+    /// The processor on which the request entered, or one that shares its count.
+    #[must_use]
+    pub fn processor(&self) -> usize {
+        EpochTicket::from_raw(self.word).stripe()
+    }
+
     /// Packs the stay for its way through an IRP.
     pub fn into_stay(self) -> Stay {
         let word = self.word;

@@ -85,6 +85,12 @@ impl EpochTicket {
         (self.stripe << 1) | if self.parity == 0 { 0 } else { 1 }
     }
 
+    /// The stripe on which the request is counted: the number of its processor, modulo the number of stripes.
+    #[must_use]
+    pub const fn stripe(&self) -> usize {
+        self.stripe
+    }
+
     /// Back from [`EpochTicket::into_raw`].
     pub const fn from_raw(raw: usize) -> Self {
         Self { stripe: raw >> 1, parity: if raw & 1 == 0 { 0 } else { 1 } }
