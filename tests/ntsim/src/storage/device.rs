@@ -94,16 +94,23 @@ impl Kernel {
             if self.write_is_blocked(node, irp) {
                 return self.volume_plain(irp, STATUS_ACCESS_DENIED);
             }
-            let data = gather(&runs, bytes);
-            self.observe(node, Side::WrittenBelow, offset, || data.clone());
             let late = self.is_deterministic() && self.rng().chance(1, 2);
-            let (outcome, late) = extent.disk.write(&arrival, &data, late);
+            let (outcome, late) = extent.disk.with_buffer(bytes, |data| {
+                gather(&runs, data);
+                self.observe(node, Side::WrittenBelow, offset, || data.to_vec());
+                extent.disk.write(&arrival, data, late)
+            });
             return self.answer_write(irp, outcome, late);
         }
-        let mut data = vec![0; bytes];
-        let outcome = extent.disk.read(&arrival, &mut data);
-        self.observe(node, Side::ReadBelow, offset, || data.clone());
-        scatter(&runs, &data[..outcome.bytes.min(bytes)]);
+        let outcome = extent.disk.with_buffer(bytes, |data| {
+            let outcome = extent.disk.read(&arrival, data);
+            if outcome.status != STATUS_SUCCESS {
+                data.fill(0);
+            }
+            self.observe(node, Side::ReadBelow, offset, || data.to_vec());
+            scatter(&runs, &data[..outcome.bytes.min(bytes)]);
+            outcome
+        });
         self.answer(irp, outcome)
     }
 
@@ -193,12 +200,12 @@ impl Kernel {
     }
 }
 
-fn gather(runs: &[Span], len: usize) -> Vec<u8> {
-    let mut data = Vec::with_capacity(len);
+fn gather(runs: &[Span], mut data: &mut [u8]) {
     for run in runs {
-        data.extend_from_slice(&run.to_vec());
+        let (now, rest) = data.split_at_mut(run.len.min(data.len()));
+        run.read(0, now);
+        data = rest;
     }
-    data
 }
 
 fn scatter(runs: &[Span], mut data: &[u8]) {

@@ -8,7 +8,7 @@
 
 use super::config::{DiskConfig, FlushSupport, IoRecord, Survivors};
 use super::fault::{DiskOp, Fault, FaultEffect, FaultPlan};
-use super::store::Store;
+use super::store::{Pages, Store};
 use super::timing::Queue;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -61,6 +61,8 @@ struct Inner {
     config: DiskConfig,
     durable: Store,
     state: Mutex<State>,
+    /// Buffers of transfers that are over.
+    spare: Mutex<Vec<Pages>>,
     flushes: AtomicU64,
     vanished: AtomicBool,
 }
@@ -88,6 +90,7 @@ impl Disk {
             config,
             durable,
             state: Mutex::default(),
+            spare: Mutex::default(),
             flushes: AtomicU64::new(0),
             vanished: AtomicBool::new(false),
         })))
@@ -95,6 +98,20 @@ impl Disk {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Vec<Pages>> {
+        self.0.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lends `f` a buffer of `len` bytes with any content, for a transfer between a request's pages and the disk. Memory from the host
+    /// for each would cost more than the transfer: large blocks are mapped anew every time.
+    pub(crate) fn with_buffer<R>(&self, len: usize, f: impl FnOnce(&mut [u8]) -> R) -> R {
+        let spare = self.spare().pop().filter(|buffer| buffer.len() >= len);
+        let mut buffer = spare.unwrap_or_else(|| Pages::new(len));
+        let result = f(&mut buffer.get_mut()[..len]);
+        self.spare().push(buffer);
+        result
     }
 
     /// How the disk was made.
