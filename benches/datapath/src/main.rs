@@ -4,9 +4,10 @@
 //! vck-bench-datapath [--json FILE]              data path: depth, shared things, processor cost, large requests
 //! vck-bench-datapath --only PART                one part of it: depth, plain, cost, sequential
 //! vck-bench-datapath conversion [--json FILE]   conversion: rate against the bare device, closed gates, foreground
+//! vck-bench-datapath profile STACK KIND COUNT   so many requests and nothing else, for tools that count instructions
 //! ```
 //! Every row is of a model: the driver's code is the real one, device and kernel are simulated. Rows in virtual time are exact and the
-//! same on every machine; rows in real time are medians of rounds that run side by side.
+//! same on every machine; rows in real time are medians of rounds that run side by side, with their quartiles.
 #![deny(unsafe_code)]
 
 mod conversion;
@@ -14,6 +15,7 @@ mod cost;
 mod depth;
 mod paced;
 mod plain;
+mod profile;
 mod raw;
 mod sequential;
 mod stack;
@@ -21,12 +23,14 @@ mod table;
 
 use std::process::ExitCode;
 
-use table::{Row, Verdict};
+use stack::Stack;
+use table::Row;
 
 /// What the command line asks for.
 #[derive(Default)]
 struct Asked {
     conversion: bool,
+    profile: Option<(Stack, bool, u64)>,
     json: Option<String>,
     only: Option<String>,
 }
@@ -36,6 +40,20 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Asked> {
     while let Some(word) = arguments.next() {
         match word.as_str() {
             "conversion" => asked.conversion = true,
+            "profile" => {
+                let stack = match arguments.next()?.as_str() {
+                    "pass" => Stack::PassThrough,
+                    "plain" => Stack::Plain,
+                    "cipher" => Stack::Encrypted,
+                    _ => return None,
+                };
+                let write = match arguments.next()?.as_str() {
+                    "read" => false,
+                    "write" => true,
+                    _ => return None,
+                };
+                asked.profile = Some((stack, write, arguments.next()?.parse().ok()?));
+            }
             "--json" => asked.json = Some(arguments.next()?),
             "--only" => asked.only = Some(arguments.next()?),
             _ => return None,
@@ -52,9 +70,16 @@ const DATA_PATH: [Part; 4] =
 
 fn main() -> ExitCode {
     let Some(asked) = parse(std::env::args().skip(1)) else {
-        eprintln!("usage: vck-bench-datapath [conversion] [--only depth|plain|cost|sequential] [--json FILE]");
+        eprintln!(
+            "usage: vck-bench-datapath [conversion] [--only depth|plain|cost|sequential] [--json FILE]
+       vck-bench-datapath profile pass|plain|cipher read|write COUNT"
+        );
         return ExitCode::from(2);
     };
+    if let Some((stack, write, count)) = asked.profile {
+        profile::requests(stack, write, count);
+        return ExitCode::SUCCESS;
+    }
     let rows: Vec<Row> = if asked.conversion {
         conversion::rows()
     } else {
@@ -68,7 +93,7 @@ fn main() -> ExitCode {
         eprintln!("{file}: {error}");
         return ExitCode::FAILURE;
     }
-    if rows.is_empty() || rows.iter().any(|row| row.verdict == Verdict::NotMet) {
+    if rows.is_empty() || rows.iter().any(|row| row.verdict.is_failure()) {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS

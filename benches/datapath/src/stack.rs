@@ -21,6 +21,8 @@ pub(crate) enum Stack {
     PassThrough,
     /// A filter that serves one request at a time.
     Serial,
+    /// A filter that makes the kernel calls of the bound filter's cipher side, and nothing else.
+    Shell,
     /// The sample driver, bound, with nothing encrypted.
     Plain,
     /// The sample driver, bound, with everything encrypted.
@@ -38,6 +40,7 @@ impl Stack {
             Self::Bare => "bare device",
             Self::PassThrough => "pass-through filter",
             Self::Serial => "one-at-a-time filter",
+            Self::Shell => "same kernel calls, no work",
             Self::Plain => "bound, plain side",
             Self::Encrypted => "bound, cipher side",
             Self::Full => "bound, full pace",
@@ -51,6 +54,7 @@ impl Stack {
             Self::Bare => None,
             Self::PassThrough => Some(config("pass", raw::pass_through)),
             Self::Serial => Some(config("serial", raw::serial)),
+            Self::Shell => Some(config("shell", raw::shell)),
             Self::Plain | Self::Encrypted => Some(config("VolumeCryptKitSample", vck_sample_driver::DriverEntry)),
             Self::Full => Some(config("VolumeCryptKitSample", paced::full::DriverEntry)),
             Self::Balanced => Some(config("VolumeCryptKitSample", paced::balanced::DriverEntry)),
@@ -111,7 +115,7 @@ impl Machine {
         let disk = world.insert_disk(Disk::new(config).expect("a disk in memory"));
         let volume = world.plug(VolumeConfig::whole(disk).letter('D')).expect("the volume starts");
         let machine = Self { world, disk, volume };
-        if !matches!(setup.stack, Stack::Bare | Stack::PassThrough | Stack::Serial) {
+        if !matches!(setup.stack, Stack::Bare | Stack::PassThrough | Stack::Serial | Stack::Shell) {
             machine.bind(setup.data_bytes);
         }
         if setup.stack == Stack::Encrypted {

@@ -9,6 +9,8 @@ pub(crate) enum Verdict {
     Met,
     /// Not reached.
     NotMet,
+    /// Others used the machine too much to tell; the numbers are those of all rounds.
+    NotMeasured,
     /// A number to compare others with.
     Baseline,
 }
@@ -19,10 +21,16 @@ impl Verdict {
         if met { Self::Met } else { Self::NotMet }
     }
 
+    /// Whether a target that may be missed makes the program fail.
+    pub(crate) fn is_failure(self) -> bool {
+        matches!(self, Self::NotMet | Self::NotMeasured)
+    }
+
     fn text(self) -> &'static str {
         match self {
             Self::Met => "met",
             Self::NotMet => "NOT MET",
+            Self::NotMeasured => "NOT MEASURED",
             Self::Baseline => "-",
         }
     }
@@ -95,10 +103,26 @@ fn escaped(text: &str) -> String {
         .collect()
 }
 
-/// The middle value; that of two in the middle which is larger.
-pub(crate) fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+/// The middle value and the quartiles of a measurement; of two in the middle the larger.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) quartiles: (f64, f64),
+}
+
+impl Spread {
+    /// Not numbers if there is no value.
+    pub(crate) fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        let at = |quarter: usize| values.get(values.len() * quarter / 4).copied().unwrap_or(f64::NAN);
+        Self { median: at(2), quartiles: (at(1), at(3)) }
+    }
+
+    /// Nanoseconds as microseconds, with the quartiles.
+    pub(crate) fn micros(self) -> String {
+        let (low, high) = self.quartiles;
+        format!("{:.2} us ({:.2}-{:.2})", self.median / 1e3, low / 1e3, high / 1e3)
+    }
 }
 
 #[cfg(test)]
@@ -115,6 +139,8 @@ mod tests {
         let columns: Vec<_> = text.lines().map(|line| line.find("met").or(line.find("2.00"))).collect();
         assert_eq!(columns.len(), 4);
         assert!(json(&rows).contains(r#""what": "a \"quoted\" row""#));
-        assert!((median(vec![3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
+        let spread = Spread::of(vec![3000.0, 1000.0, 2000.0, 5000.0]);
+        assert_eq!(spread.micros(), "3.00 us (2.00-5.00)");
+        assert!(Spread::of(Vec::new()).median.is_nan());
     }
 }

@@ -8,8 +8,8 @@ use vck_ntsim::abi::*;
 use super::{ALWAYS, location, wake};
 
 #[repr(C)]
-struct Extension {
-    lower: PDEVICE_OBJECT,
+pub(super) struct Extension {
+    pub(super) lower: PDEVICE_OBJECT,
     lock: IO_REMOVE_LOCK,
     /// Of the serial filter alone: what waits, and its thread.
     queue: LIST_ENTRY,
@@ -40,7 +40,7 @@ pub(crate) unsafe extern "C" fn serial(driver: PDRIVER_OBJECT, _: PUNICODE_STRIN
 
 type AddDevice = unsafe extern "C" fn(PDRIVER_OBJECT, PDEVICE_OBJECT) -> NTSTATUS;
 
-unsafe fn fill_in(driver: PDRIVER_OBJECT, add: AddDevice) -> NTSTATUS {
+pub(super) unsafe fn fill_in(driver: PDRIVER_OBJECT, add: AddDevice) -> NTSTATUS {
     // SAFETY: DriverEntry's driver object.
     unsafe {
         (*driver).MajorFunction = [Some(pass as _); 28];
@@ -53,7 +53,7 @@ unsafe fn fill_in(driver: PDRIVER_OBJECT, add: AddDevice) -> NTSTATUS {
 
 unsafe extern "C" fn unload(_: PDRIVER_OBJECT) {}
 
-unsafe extern "C" fn add_device(driver: PDRIVER_OBJECT, physical: PDEVICE_OBJECT) -> NTSTATUS {
+pub(super) unsafe extern "C" fn add_device(driver: PDRIVER_OBJECT, physical: PDEVICE_OBJECT) -> NTSTATUS {
     // SAFETY: AddDevice's arguments; the extension is zeroed, and complete before the device is reachable.
     unsafe {
         let mut filter: PDEVICE_OBJECT = null_mut();
@@ -106,18 +106,18 @@ unsafe extern "C" fn add_serial_device(driver: PDRIVER_OBJECT, physical: PDEVICE
     }
 }
 
-unsafe fn extension(device: PDEVICE_OBJECT) -> *mut Extension {
+pub(super) unsafe fn extension(device: PDEVICE_OBJECT) -> *mut Extension {
     // SAFETY: the caller passes one of this driver's filter devices.
     unsafe { (*device).DeviceExtension.cast() }
 }
 
-unsafe fn acquire(extension: *mut Extension, irp: PIRP) -> NTSTATUS {
+pub(super) unsafe fn acquire(extension: *mut Extension, irp: PIRP) -> NTSTATUS {
     let (file, size) = (c"bench".as_ptr().cast(), size_of::<IO_REMOVE_LOCK>() as u32);
     // SAFETY: the extension lives while the device does.
     unsafe { IoAcquireRemoveLockEx(&raw mut (*extension).lock, irp.cast(), file, 1, size) }
 }
 
-unsafe fn release(extension: *mut Extension, irp: PIRP) {
+pub(super) unsafe fn release(extension: *mut Extension, irp: PIRP) {
     // SAFETY: acquired with this tag.
     unsafe { IoReleaseRemoveLockEx(&raw mut (*extension).lock, irp.cast(), size_of::<IO_REMOVE_LOCK>() as u32) }
 }
@@ -131,7 +131,7 @@ unsafe fn skip_down(lower: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
     }
 }
 
-unsafe fn refuse(irp: PIRP, status: NTSTATUS) -> NTSTATUS {
+pub(super) unsafe fn refuse(irp: PIRP, status: NTSTATUS) -> NTSTATUS {
     // SAFETY: the caller owns the IRP and gives it up.
     unsafe {
         (*irp).IoStatus.__bindgen_anon_1.Status = status;

@@ -7,11 +7,12 @@
 use core::ptr::null_mut;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use vck_ntsim::abi::*;
 use vck_ntsim::{World, as_host};
 
-use super::{ALWAYS, location};
+use super::{ALWAYS, location, preemptions, thread_time};
 
 /// Where the requests go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +74,10 @@ pub(crate) struct Outcome {
     /// Nanoseconds that the load's thread was running on a processor; with a device that answers inside the call that is all the work
     /// there is. Real time in every world.
     pub(crate) processor: u64,
+    /// Nanoseconds of real time.
+    pub(crate) wall: u64,
+    /// How often the load's thread lost its processor to another.
+    pub(crate) preemptions: u64,
     /// Nanoseconds of each request.
     pub(crate) latencies: Vec<u64>,
     /// Requests that failed.
@@ -120,6 +125,33 @@ pub(crate) fn run(world: &World, volume: &str, load: Load) -> Outcome {
     outcome.expect("the volume's stack is found")
 }
 
+/// Puts the loads that `next` gives on the volume, one after the other, and tells `done` what came of each, until there is none.
+/// Everything is done on one thread of the host.
+///
+/// # Panics
+/// If the volume is not found or the world stops.
+pub(crate) fn serve(
+    world: &World,
+    volume: &str,
+    mut next: impl FnMut() -> Option<Load> + Send + 'static,
+    mut done: impl FnMut(Outcome) + Send + 'static,
+) {
+    let name: Vec<u16> = volume.encode_utf16().collect();
+    let returned = world.run_driver("load", move || {
+        let found = with_device(&name, |device| {
+            while let Some(load) = as_host(&mut next) {
+                let outcome = drive(device, &load);
+                as_host(|| done(outcome));
+            }
+        });
+        assert!(found.is_some(), "the volume's stack is found");
+        // They are the host's.
+        as_host(|| drop((next, done)));
+    });
+    world.assert_clean();
+    assert!(returned, "the load never came back");
+}
+
 fn with_device<R>(name: &[u16], body: impl FnOnce(PDEVICE_OBJECT) -> R) -> Option<R> {
     let bytes = u16::try_from(name.len() * 2).ok()?;
     let mut name = UNICODE_STRING { Length: bytes, MaximumLength: bytes, Buffer: name.as_ptr().cast_mut() };
@@ -143,12 +175,6 @@ fn now() -> u64 {
     let (ticks, rate) = unsafe { (KeQueryPerformanceCounter(&raw mut rate).QuadPart, rate.QuadPart) };
     let nanos = i128::from(ticks) * 1_000_000_000 / i128::from(rate.max(1));
     u64::try_from(nanos).unwrap_or(0)
-}
-
-/// Nanoseconds that the current thread has run, from Linux's scheduler; 0 elsewhere.
-pub(crate) fn thread_time() -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    text.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(0)
 }
 
 fn drive(device: PDEVICE_OBJECT, load: &Load) -> Outcome {
@@ -203,7 +229,7 @@ fn send_all(
         ..Outcome::default()
     });
     let (mut sent, mut ended) = (0_u64, 0_u64);
-    let busy = as_host(thread_time);
+    let before = as_host(|| (Instant::now(), preemptions(), thread_time()));
     let begin = now();
     let mut ready = if depth >= 64 { u64::MAX } else { (1 << depth) - 1 };
     while ended < load.count {
@@ -237,7 +263,12 @@ fn send_all(
         }
     }
     outcome.elapsed = now().saturating_sub(begin);
-    outcome.processor = as_host(thread_time).saturating_sub(busy);
+    let (began, preempted, busy) = before;
+    as_host(|| {
+        outcome.processor = thread_time().saturating_sub(busy);
+        outcome.preemptions = preemptions().saturating_sub(preempted);
+        outcome.wall = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    });
     outcome
 }
 

@@ -10,11 +10,15 @@
 #![cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "the kernel's names, as a driver sees them"))]
 #![expect(clippy::cast_possible_truncation, reason = "constants of the headers are wider than the fields they go into")]
 
+mod clock;
 mod filter;
 mod load;
+mod shell;
 
+pub(crate) use clock::{current_processor, machine_time, preemptions, process_time, stay_on, thread_time};
 pub(crate) use filter::{pass_through, serial};
-pub(crate) use load::{Load, Pattern, run, thread_time};
+pub(crate) use load::{Load, Outcome, Pattern, run, serve};
+pub(crate) use shell::shell;
 
 use vck_ntsim::abi::*;
 
