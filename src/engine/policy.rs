@@ -17,7 +17,8 @@ pub enum BadSectors {
 /// How conversions run. The default is careful: what cannot be protected from a loss of power is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConversionPolicy {
-    /// The shortest step, bytes; rounded down to sectors, at least one.
+    /// The shortest step, bytes; rounded down to sectors, at least one. Steps of 8192 bytes or more end where a sector of 4096
+    /// bytes does, which many devices write as one though they show eight.
     pub smallest_step: ByteLen,
     /// The longest step, bytes; at most 16 MiB and what the journal has room for. A running conversion takes four times
     /// this much memory.

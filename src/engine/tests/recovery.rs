@@ -195,7 +195,8 @@ fn more_damaged_sectors_than_an_entry_holds_fence_their_zone() {
         world.scribble(lba(&rig, sector), &[0x77; 512]);
     }
     let mut again = rig.reboot_on(&world).unwrap();
-    assert_eq!(again.sweep.fenced(), Some(DataExtent::new(DataSector::new(1), SectorCount::new(100))));
+    // As many of 100 sectors as end on the edge of a physical one.
+    assert_eq!(again.sweep.fenced(), Some(DataExtent::new(DataSector::new(1), SectorCount::new(95))));
     assert!(again.sweep.damaged().is_empty());
     assert_eq!(again.sweep.snapshot().error.unwrap().status, NtStatus::DEVICE_DATA_ERROR);
     again.check();

@@ -170,7 +170,8 @@ impl Run<'_> {
         for sector in world.shields.clone() {
             let count = rng.between(1, 2).min(total - sector);
             let boundary = world.published;
-            world.user_writes(DataExtent::new(DataSector::new(sector), SectorCount::new(count)), boundary);
+            let extent = DataExtent::new(DataSector::new(sector), SectorCount::new(count));
+            world.user_writes(self.plan.habits.written(extent, total), boundary);
         }
     }
 }

@@ -6,6 +6,9 @@
 //! Tearing: a sector holds the front of one version and the back of another. Any number of data and record sectors may be
 //! torn by one cut, but at most one of the sectors that hold a metadata block: a device writes one sector at a time, and
 //! blocks have no older copy to fall back to but each other.
+//!
+//! A device with physical sectors of 4096 bytes and logical ones of 512 may lose the whole of a physical sector, also what
+//! nobody was writing. Those of data sectors 1 to 7 are left out: sector 0 is converted alone, and costs them (a known limit).
 
 use vck_common::Geometry;
 
@@ -48,20 +51,41 @@ pub struct Survivors {
 /// Combinations up to this number are all tried.
 const FEW: u64 = 6;
 
+/// What a cut does to sectors that are being written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tearing {
+    /// They are whole.
+    None,
+    /// Some are torn.
+    Sectors,
+    /// Some are torn with all of the physical sector that they are in.
+    Physical,
+}
+
+/// Bytes of a physical sector.
+const PHYSICAL: u64 = 4096;
+
 /// How many different draws a cut at this moment offers, at most `wanted` unless the combinations are few.
 #[must_use]
-pub fn draws(medium: &Medium, wanted: u32, tearing: bool) -> u32 {
+pub fn draws(medium: &Medium, wanted: u32, tearing: Tearing) -> u32 {
     let plain = match combinations(&sectors(medium)) {
         Some(all) => u32::try_from(all).expect("few"),
         None => wanted.max(2),
     };
-    let torn = if tearing && !medium.pending.is_empty() { wanted } else { 0 };
+    let torn = if tearing != Tearing::None && !medium.pending.is_empty() { wanted } else { 0 };
     plain + torn
 }
 
 /// The outcome number `draw`. `rng` decides what is left to chance; the same one gives the same outcome.
 #[must_use]
-pub fn survivors(medium: &Medium, geometry: &Geometry, draw: u32, wanted: u32, mut rng: Rng) -> Survivors {
+pub fn survivors(
+    medium: &Medium,
+    geometry: &Geometry,
+    draw: u32,
+    wanted: u32,
+    tearing: Tearing,
+    mut rng: Rng,
+) -> Survivors {
     let sectors = sectors(medium);
     let mut survivors = Survivors { image: medium.durable.clone(), torn: Vec::new() };
     let all = combinations(&sectors);
@@ -85,8 +109,32 @@ pub fn survivors(medium: &Medium, geometry: &Geometry, draw: u32, wanted: u32, m
     }
     if draw >= plain {
         tear(medium, geometry, &sectors, &mut survivors, &mut rng);
+        if tearing == Tearing::Physical {
+            tear_around(geometry, &mut survivors, &mut rng);
+        }
     }
     survivors
+}
+
+/// The neighbours of torn sectors in their physical sectors: they hold anything, or what they held.
+fn tear_around(geometry: &Geometry, survivors: &mut Survivors, rng: &mut Rng) {
+    let unit = PHYSICAL / geometry.sector_size().u64();
+    let start = geometry.offset_sector().get() / unit;
+    for lba in survivors.torn.clone() {
+        let all = rng.chance(1, 2);
+        if place(geometry, lba) != Place::Data || lba / unit == start {
+            continue;
+        }
+        for lba in lba / unit * unit..(lba / unit + 1) * unit {
+            if survivors.torn.contains(&lba) || place(geometry, lba) != Place::Data || !(all || rng.chance(1, 2)) {
+                continue;
+            }
+            let mut bytes = vec![0; geometry.sector_size().usize()];
+            bytes.chunks_mut(8).for_each(|word| word.copy_from_slice(&rng.next().to_le_bytes()));
+            survivors.image.put(lba, Sector::of(&bytes));
+            survivors.torn.push(lba);
+        }
+    }
 }
 
 fn tear(medium: &Medium, geometry: &Geometry, sectors: &[Unflushed<'_>], survivors: &mut Survivors, rng: &mut Rng) {
@@ -244,10 +292,10 @@ mod tests {
         write(&mut disk, 256, 1, 2);
         write(&mut disk, 256, 1, 3);
         write(&mut disk, 300, 1, 4);
-        let all = draws(disk.medium(), 4, false);
+        let all = draws(disk.medium(), 4, Tearing::None);
         assert_eq!(all, 6);
         let outcome = |draw| {
-            let image = survivors(disk.medium(), &geometry(), draw, 4, Rng::new(1)).image;
+            let image = survivors(disk.medium(), &geometry(), draw, 4, Tearing::None, Rng::new(1)).image;
             (show(&image, 256..257)[0], show(&image, 300..301)[0])
         };
         let seen: BTreeSet<_> = (0..all).map(outcome).collect();
@@ -260,7 +308,7 @@ mod tests {
         write(&mut disk, 256, 8, 1);
         write(&mut disk, 1, 8, 2);
         write(&mut disk, 0, 1, 3);
-        let outcome = |draw, seed| survivors(disk.medium(), &geometry(), draw, 40, Rng::new(seed)).image;
+        let outcome = |draw, seed| survivors(disk.medium(), &geometry(), draw, 40, Tearing::None, Rng::new(seed)).image;
         let sectors = |image: &Image| [show(image, 0..9), show(image, 256..264)].concat();
         let whole = [[3].as_slice(), &[2; 8], &[1; 8]].concat();
         assert_eq!(sectors(&outcome(0, 1)), whole);
@@ -283,11 +331,11 @@ mod tests {
         for &lba in &blocks {
             write(&mut disk, lba, 1, 1);
         }
-        let all = draws(disk.medium(), 4, true);
+        let all = draws(disk.medium(), 4, Tearing::Sectors);
         assert_eq!(all, 8);
         let mut torn_blocks = 0;
         for seed in 0..200 {
-            let outcome = survivors(disk.medium(), &geometry(), 7, 4, Rng::new(seed));
+            let outcome = survivors(disk.medium(), &geometry(), 7, 4, Tearing::Sectors, Rng::new(seed));
             assert!(!outcome.torn.is_empty());
             let mut bytes = [0; 512];
             for &lba in &outcome.torn {
@@ -299,6 +347,25 @@ mod tests {
             torn_blocks += here;
         }
         assert!(torn_blocks > 0);
-        assert!(survivors(disk.medium(), &geometry(), 3, 4, Rng::new(1)).torn.is_empty());
+        assert!(survivors(disk.medium(), &geometry(), 3, 4, Tearing::Sectors, Rng::new(1)).torn.is_empty());
+    }
+
+    #[test]
+    fn a_physical_sector_is_torn_with_what_nobody_wrote_but_not_the_first() {
+        let geometry = Geometry::new(SectorSize::S512, SectorCount::new(24 + 512), 1, 1, 131_072).unwrap();
+        let mut lost = BTreeSet::new();
+        for seed in 0..100 {
+            let mut disk = Disk::new(Image::new(SectorSize::S512, geometry.volume_sectors().get()), 1);
+            write(&mut disk, 256, 24, 9);
+            disk.flush(false).unwrap();
+            write(&mut disk, 256 + 1, 3, 1);
+            write(&mut disk, 256 + 10, 3, 1);
+            write(&mut disk, 0, 1, 1);
+            let outcome = survivors(disk.medium(), &geometry, 7, 4, Tearing::Physical, Rng::new(seed));
+            let after = show(&outcome.image, 256..256 + 24);
+            assert!((0..24).all(|at| matches!(after[at], 1 | 9) || outcome.torn.contains(&(256 + at as u64))));
+            lost.extend(outcome.torn.iter().filter(|&&lba| place(&geometry, lba) == Place::Data).map(|lba| lba - 256));
+        }
+        assert_eq!(lost, [1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15].into());
     }
 }

@@ -55,6 +55,8 @@ pub enum Trouble {
     Away,
     /// The cut tears sectors.
     Torn,
+    /// The device writes 4096 bytes at a time, and a cut may cost all sectors of those.
+    Physical,
     /// Trimmed sectors show something else at every read.
     Trim,
 }
@@ -63,7 +65,7 @@ impl Trouble {
     /// Whether calls of the device fail while the script runs.
     #[must_use]
     pub const fn is_a_fault(self) -> bool {
-        !matches!(self, Self::Clean | Self::Torn | Self::Trim | Self::Away)
+        !matches!(self, Self::Clean | Self::Torn | Self::Physical | Self::Trim | Self::Away)
     }
 }
 
@@ -90,7 +92,7 @@ const KINDS: [(Kind, &str); 4] =
 const SIZES: [(SectorSize, &str); 2] = [(SectorSize::S512, "512"), (SectorSize::S4096, "4096")];
 const REPLICAS: [(Replicas, &str); 2] = [(Replicas::Both, "hf"), (Replicas::Footers, "ff")];
 const LOADS: [(bool, &str); 2] = [(false, "idle"), (true, "live")];
-const TROUBLES: [(Trouble, &str); 12] = [
+const TROUBLES: [(Trouble, &str); 13] = [
     (Trouble::Clean, "clean"),
     (Trouble::Transient, "transient"),
     (Trouble::Twice, "twice"),
@@ -102,6 +104,7 @@ const TROUBLES: [(Trouble, &str); 12] = [
     (Trouble::Lossy, "lossy"),
     (Trouble::Away, "away"),
     (Trouble::Torn, "torn"),
+    (Trouble::Physical, "physical"),
     (Trouble::Trim, "trim"),
 ];
 
@@ -158,12 +161,18 @@ impl Family {
             for (size, _) in SIZES {
                 for (replicas, _) in REPLICAS {
                     for (live, _) in LOADS {
-                        all.extend(all_troubles().map(|troubles| Self { kind, size, replicas, live, troubles }));
+                        let families = all_troubles().map(|troubles| Self { kind, size, replicas, live, troubles });
+                        all.extend(families.filter(Self::is_one));
                     }
                 }
             }
         }
         all
+    }
+
+    /// Larger sectors are no smaller than physical ones.
+    fn is_one(&self) -> bool {
+        self.size == SectorSize::S512 || !self.has(Trouble::Physical)
     }
 
     /// Whether this goes wrong, alone or beside something else.
@@ -220,7 +229,8 @@ impl FromStr for Family {
             let live = value(&LOADS, parts.next())?;
             let named = parts.next()?;
             let troubles = all_troubles().find(|troubles| trouble_name(*troubles) == named)?;
-            parts.next().is_none().then_some(Self { kind, size, replicas, live, troubles })
+            let family = Self { kind, size, replicas, live, troubles };
+            (parts.next().is_none() && family.is_one()).then_some(family)
         })();
         family.ok_or_else(|| format!("there is no family {name:?}; see --list"))
     }
@@ -293,7 +303,7 @@ mod tests {
     #[test]
     fn every_combination_is_a_family() {
         let all = Family::all();
-        assert_eq!(all.len(), 4 * 2 * 2 * 2 * (12 + 24));
+        assert_eq!(all.len(), 4 * 2 * 2 * 2 * (12 + 24) + 4 * 2 * 2);
         assert!(all.iter().all(|family| family.to_string().parse() == Ok(*family)));
     }
 
@@ -304,9 +314,14 @@ mod tests {
         {
             assert_eq!(name.parse::<Replay>().unwrap().to_string(), name);
         }
-        for name in
-            ["", "encrypt", "encrypt-512-hf-live-torn", "encrypt-512-hf-live-torn:x", "turn-4096-ff-live-torn:3@1"]
-        {
+        for name in [
+            "",
+            "encrypt",
+            "turn-4096-ff-live-physical:3",
+            "encrypt-512-hf-live-torn",
+            "encrypt-512-hf-live-torn:x",
+            "turn-4096-ff-live-torn:3@1",
+        ] {
             assert!(name.parse::<Replay>().is_err());
         }
     }

@@ -19,7 +19,7 @@ use crate::model::{Model, Version};
 use crate::rng::{Rng, mix};
 use crate::store::VMK;
 use crate::subject::Setup;
-use crate::users::Users;
+use crate::users::{Habits, Users};
 use crate::weak::Weakness;
 
 /// What is asked of the conversion.
@@ -57,10 +57,8 @@ pub struct Plan {
     pub script: Vec<Act>,
     /// Requests of users per 16 calls.
     pub rate: u64,
-    /// Whether users trim.
-    pub trims: bool,
-    /// Whether users flush often.
-    pub flushes: bool,
+    /// What users do.
+    pub habits: Habits,
     /// For everything else.
     pub rng: Rng,
 }
@@ -77,7 +75,10 @@ impl Plan {
         let family = case.family;
         let name = family.to_string().bytes().fold(7, |seed, byte| mix(seed ^ u64::from(byte)));
         let mut rng = Rng::new(mix(case.number) ^ name);
-        let data = if family.size == SectorSize::S512 { rng.between(8, 28) } else { rng.between(6, 14) };
+        // Steps of 512-byte sectors are as long as two physical sectors at least, or they end anywhere.
+        let small = family.size == SectorSize::S512;
+        let data = if small { rng.between(36, 64) } else { rng.between(6, 14) };
+        let data = if family.has(Trouble::Physical) { data.next_multiple_of(8) } else { data };
         let options = JvckMetadataOptions {
             use_header: u32::from(family.replicas == Replicas::Both),
             use_footer: if family.replicas == Replicas::Both { 1 } else { 2 },
@@ -92,7 +93,7 @@ impl Plan {
             let stream = KeyStream(rng.next());
             crate::kernel::forced(xts).unwrap_or_else(|| Arc::new(stream))
         };
-        let batch = ByteLen::new(family.size.u64() * rng.between(2, 5));
+        let batch = ByteLen::new(family.size.u64() * if small { rng.between(16, 20) } else { rng.between(2, 5) });
         let model = Model::new(rng.next(), family.size, data);
         let encrypted = family.kind == Kind::Decrypt || family.kind != Kind::Encrypt && rng.chance(1, 2);
         let mut plan = Self {
@@ -105,8 +106,11 @@ impl Plan {
             history: Vec::new(),
             script: Vec::new(),
             rate: if family.live { rng.between(3, 9) } else { 0 },
-            trims: family.has(Trouble::Trim),
-            flushes: family.has(Trouble::Lossy),
+            habits: Habits {
+                trim: family.has(Trouble::Trim),
+                flush: family.has(Trouble::Lossy),
+                write_whole: family.has(Trouble::Physical),
+            },
             rng,
         };
         plan.make(&options, encrypted, family.has(Trouble::Trim));
@@ -198,7 +202,7 @@ impl Plan {
     /// The users of the case.
     #[must_use]
     pub fn users(&self) -> Option<Users> {
-        (self.rate > 0).then(|| Users::new(self.rng.part(77), self.rate, self.trims, self.flushes))
+        (self.rate > 0).then(|| Users::new(self.rng.part(77), self.rate, self.habits))
     }
 
     /// What fails because of the trouble at `place`, given the calls of a run without it: each of those that it is about in its
@@ -237,7 +241,7 @@ impl Plan {
             // If the conversion's own flush failed next, it would write again on that account alone.
             (Trouble::Lossy, _) if event.user => Fault::Lossy { from: number, times: 1 },
             (Trouble::Lossy, _) => Fault::Lossy { from: number, times: Self::failed_flushes(case, &mut rng) },
-            (Trouble::Clean | Trouble::Torn | Trouble::Trim | Trouble::Away, _) => Fault::None,
+            (Trouble::Clean | Trouble::Torn | Trouble::Physical | Trouble::Trim | Trouble::Away, _) => Fault::None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Runs a case: once undisturbed by cuts, then once more from every moment at which the power may fail.
 
 use crate::boot::{Boot, TornBlock, Wrong};
-use crate::cut::{Place, Survivors, draws, place, survivors};
+use crate::cut::{Place, Survivors, Tearing, draws, place, survivors};
 use crate::family::{Case, Cut, Replay, Trouble};
 use crate::fault::Faults;
 use crate::machine::Snapshot;
@@ -136,7 +136,12 @@ impl<'a> Run<'a> {
         if wanted.is_some_and(|cut| cut.event != snapshot.event) {
             return;
         }
-        let tearing = self.case.family.has(Trouble::Torn);
+        let family = &self.case.family;
+        let tearing = match (family.has(Trouble::Torn), family.has(Trouble::Physical)) {
+            (true, _) => Tearing::Sectors,
+            (_, true) => Tearing::Physical,
+            _ => Tearing::None,
+        };
         let mut all = draws(&snapshot.medium, self.effort.draws, tearing);
         if !path.is_empty() && wanted.is_none() {
             all = all.min(2);
@@ -149,7 +154,8 @@ impl<'a> Run<'a> {
             // Second cuts are few: they take any outcome. The first ones take them in order.
             let cut = Cut { event: snapshot.event, draw };
             let path: Vec<Cut> = path.iter().copied().chain([cut]).collect();
-            let outcome = survivors(&snapshot.medium, &self.plan.geometry, draw, self.effort.draws, rng.part(1));
+            let outcome =
+                survivors(&snapshot.medium, &self.plan.geometry, draw, self.effort.draws, tearing, rng.part(1));
             let mut model = snapshot.model.clone();
             let torn_blocks = self.torn_blocks(&outcome, torn_before);
             let torn: Vec<u64> = outcome.torn.iter().filter_map(|&lba| self.plan.data_sector(lba)).collect();

@@ -74,7 +74,8 @@ impl Search<'_> {
     /// When the case number `index` must end, so that every family has its turn before the time is over. Nothing presses as long
     /// as the search is as far as the clock; then a case may take a few times its share.
     fn deadline(&self, index: u64, began: Instant) -> Option<Duration> {
-        let (count, time) = (self.families.len() as u64, self.limits.time?);
+        // A little is left for the last one.
+        let (count, time) = (self.families.len() as u64, self.limits.time? / 20 * 19);
         let left = u32::try_from(count.checked_sub(index).filter(|left| *left > 0)?).ok()?;
         let now = began.elapsed();
         let threads = u32::try_from(self.threads).unwrap_or(1);

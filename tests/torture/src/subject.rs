@@ -41,9 +41,11 @@ pub struct Setup {
 
 impl Setup {
     fn policy(self) -> ConversionPolicy {
+        let ends_anywhere = self.weakness == Weakness::StepsEndAnywhere;
+        let batch = if ends_anywhere { ByteLen::new(5 * 512) } else { self.batch };
         ConversionPolicy {
-            smallest_step: self.batch,
-            largest_step: ByteLen::new(self.batch.get() * 2),
+            smallest_step: batch,
+            largest_step: ByteLen::new(batch.get() * 2),
             bad_sectors: if self.skips { BadSectors::Skip } else { BadSectors::Stop },
             pace: Pace::Full,
             ..ConversionPolicy::default()

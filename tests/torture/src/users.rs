@@ -36,13 +36,38 @@ struct Flying {
     delay: u64,
 }
 
+/// What users do.
+#[derive(Clone, Copy, Debug)]
+pub struct Habits {
+    /// They trim.
+    pub trim: bool,
+    /// They flush often.
+    pub flush: bool,
+    /// They write whole physical sectors, as file systems do. What half a one costs the other half is theirs otherwise.
+    pub write_whole: bool,
+}
+
+/// Sectors of 512 bytes in a physical one.
+const WHOLE: u64 = 8;
+
+impl Habits {
+    /// What they write where they write something in `extent`.
+    pub(crate) fn written(self, extent: DataExtent, sectors: u64) -> DataExtent {
+        let (first, end) = (extent.first.get(), extent.first.get() + extent.count.get());
+        if !self.write_whole {
+            return extent;
+        }
+        let first = first / WHOLE * WHOLE;
+        DataExtent::new(DataSector::new(first), SectorCount::new(end.next_multiple_of(WHOLE).min(sectors) - first))
+    }
+}
+
 /// The users.
 pub struct Users {
     rng: Rng,
     /// Requests per 16 calls of the conversion.
     rate: u64,
-    trims: bool,
-    flushes: bool,
+    habits: Habits,
     flying: Vec<Flying>,
     waiting: Vec<Request>,
 }
@@ -50,16 +75,16 @@ pub struct Users {
 impl Users {
     /// Users that send `rate` requests per 16 calls of the conversion.
     #[must_use]
-    pub const fn new(rng: Rng, rate: u64, trims: bool, flushes: bool) -> Self {
-        Self { rng, rate, trims, flushes, flying: Vec::new(), waiting: Vec::new() }
+    pub const fn new(rng: Rng, rate: u64, habits: Habits) -> Self {
+        Self { rng, rate, habits, flying: Vec::new(), waiting: Vec::new() }
     }
 
     fn request(&mut self, sectors: u64) -> Request {
         let kind = match self.rng.below(16) {
             9..=10 => Kind::Read,
-            11..=12 if !self.flushes => Kind::Read,
-            13..=14 if self.trims => Kind::Trim,
-            11..=14 if self.flushes => Kind::Flush,
+            11..=12 if !self.habits.flush => Kind::Read,
+            13..=14 if self.habits.trim => Kind::Trim,
+            11..=14 if self.habits.flush => Kind::Flush,
             15 => Kind::Flush,
             _ => Kind::Write,
         };
@@ -90,6 +115,9 @@ impl World {
             if request.kind == Kind::Write && !self.shields.is_empty() && users.rng.chance(1, 4) {
                 let damaged = self.shields[usize::try_from(users.rng.below(self.shields.len() as u64)).expect("few")];
                 request.extent = DataExtent::new(DataSector::new(damaged), SectorCount::new(1));
+            }
+            if request.kind != Kind::Read {
+                request.extent = users.habits.written(request.extent, self.geometry.data_sectors().get());
             }
             self.submit(&mut users, request);
         }

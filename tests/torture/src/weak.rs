@@ -80,6 +80,7 @@ weaknesses! {
     FlushErrorsAreHidden = "flush-errors-hidden", "a flush that failed and lost writes is called a success";
     LossToOthersIsHidden = "loss-to-others-hidden", "the conversion is not told that a user's flush failed and lost what it wrote";
     StoreSealsOldBoundary = "store-old-boundary", "the store seals the boundary of the update before";
+    StepsEndAnywhere = "steps-end-anywhere", "the policy's steps are so short that they end within physical sectors";
     JournalPlain = "own-journal", "nothing: the control, with the journal that the next ones are made from";
     JournalWithoutMac = "journal-no-mac", "the journal takes any slot that begins like one";
     JournalStaleSalts = "journal-stale-salts", "the journal does not name the salts of upcoming blocks";
@@ -112,6 +113,7 @@ impl Weakness {
     pub fn can_show_in(self, family: &Family) -> bool {
         match self {
             Self::FlushErrorsAreHidden => family.has(Trouble::Lossy),
+            Self::StepsEndAnywhere => family.has(Trouble::Physical),
             Self::LossToOthersIsHidden => family.has(Trouble::Lossy) && family.live,
             _ => true,
         }

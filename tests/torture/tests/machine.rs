@@ -12,7 +12,7 @@ use vck_torture::weak::Weakness;
 
 /// No weakening takes more cut points than this.
 const BOUND: u64 = 60_000;
-/// The search goes through the families in strides, so that so many of the 1,152 have everything that a family can have.
+/// The search goes through the families in strides, so that so many of the 1,168 have everything that a family can have.
 const SOUND: u64 = 48;
 
 fn search(weakness: Weakness, limits: Limits) -> Outcome {
