@@ -19,7 +19,8 @@ enum Treatment {
     Size(SizeField),
     /// Goes down; on a bound volume with its range shifted and clipped.
     Shift,
-    /// Refused on a bound volume: its ranges or its data would bypass cipher and shift.
+    /// Refused on a bound volume: its ranges or its data would bypass cipher and shift, or the end of the volume would move away from
+    /// the metadata that is counted from there.
     Refuse,
     /// Refused always: what it enables now would bypass the cipher after a bind.
     RefuseAlways,
@@ -57,6 +58,7 @@ const TABLE: &[(u32, &str, Treatment)] = &[
     (buffered(DISK, 0x07, READ_WRITE), "DISK_REASSIGN_BLOCKS", Refuse),
     (buffered(DISK, 0x29, READ_WRITE), "DISK_REASSIGN_BLOCKS_EX", Refuse),
     (buffered(DISK, 0x19, READ_WRITE), "DISK_COPY_DATA", Refuse),
+    (buffered(DISK, 0x34, READ_WRITE), "DISK_GROW_PARTITION", Refuse),
     (buffered(STORAGE, 0x0501, WRITE), "STORAGE_MANAGE_DATA_SET_ATTRIBUTES", Refuse),
     (buffered(STORAGE, 0x0230, ANY), "STORAGE_MANAGE_BYPASS_IO", RefuseAlways),
     (buffered(STORAGE, 0x0502, READ), "STORAGE_GET_LB_PROVISIONING_MAP_RESOURCES", Refuse),
@@ -70,6 +72,7 @@ const TABLE: &[(u32, &str, Treatment)] = &[
     (buffered(SCSI, 0x040B, READ_WRITE), "ATA_PASS_THROUGH", Refuse),
     (buffered(SCSI, 0x040C, READ_WRITE), "ATA_PASS_THROUGH_DIRECT", Refuse),
     (ctl_code(VOLUME, 0x0B, OUT_DIRECT, READ), "VOLUME_READ_PLEX", Refuse),
+    (buffered(VOLUME, 0x17, READ_WRITE), "VOLUME_PREPARE_FOR_SHRINK", Refuse),
     (buffered(VOLUME, 0x08, ANY), "VOLUME_LOGICAL_TO_PHYSICAL", Refuse),
     (buffered(VOLUME, 0x09, ANY), "VOLUME_PHYSICAL_TO_LOGICAL", Refuse),
 ];
@@ -115,6 +118,7 @@ mod tests {
             ("DISK_REASSIGN_BLOCKS", 0x0007_C01C),
             ("DISK_REASSIGN_BLOCKS_EX", 0x0007_C0A4),
             ("DISK_COPY_DATA", 0x0007_C064),
+            ("DISK_GROW_PARTITION", 0x0007_C0D0),
             ("STORAGE_MANAGE_DATA_SET_ATTRIBUTES", 0x002D_9404),
             ("STORAGE_MANAGE_BYPASS_IO", 0x002D_08C0),
             ("STORAGE_GET_LB_PROVISIONING_MAP_RESOURCES", 0x002D_5408),
@@ -128,6 +132,7 @@ mod tests {
             ("ATA_PASS_THROUGH", 0x0004_D02C),
             ("ATA_PASS_THROUGH_DIRECT", 0x0004_D030),
             ("VOLUME_READ_PLEX", 0x0056_402E),
+            ("VOLUME_PREPARE_FOR_SHRINK", 0x0056_C05C),
             ("VOLUME_LOGICAL_TO_PHYSICAL", 0x0056_0020),
             ("VOLUME_PHYSICAL_TO_LOGICAL", 0x0056_0024),
         ];

@@ -232,14 +232,16 @@ fn size_queries_hide_the_metadata_while_the_volume_is_bound() {
     }
 }
 
-/// Controls that would pass by the cipher, from the public headers.
-const REFUSED: [(u32, &str); 13] = [
+/// Controls that would pass by the cipher, or part the volume from its metadata, from the public headers.
+const REFUSED: [(u32, &str); 15] = [
     (0x002D_9404, "STORAGE_MANAGE_DATA_SET_ATTRIBUTES"),
     (0x002D_08C0, "STORAGE_MANAGE_BYPASS_IO"),
     (0x0056_402E, "VOLUME_READ_PLEX"),
     (0x0007_C018, "DISK_FORMAT_TRACKS"),
     (0x0007_C02C, "DISK_FORMAT_TRACKS_EX"),
     (0x0007_C064, "DISK_COPY_DATA"),
+    RESIZING[0],
+    RESIZING[1],
     (0x0007_C01C, "DISK_REASSIGN_BLOCKS"),
     (0x0007_C0A4, "DISK_REASSIGN_BLOCKS_EX"),
     (0x0004_D004, "SCSI_PASS_THROUGH"),
@@ -248,6 +250,9 @@ const REFUSED: [(u32, &str); 13] = [
     (0x0004_D02C, "ATA_PASS_THROUGH"),
     (0x0004_D030, "ATA_PASS_THROUGH_DIRECT"),
 ];
+
+/// Those of them that tell a volume of a new size.
+const RESIZING: [(u32, &str); 2] = [(0x0007_C0D0, "DISK_GROW_PARTITION"), (0x0056_C05C, "VOLUME_PREPARE_FOR_SHRINK")];
 
 /// TRIM of the whole volume.
 fn trim() -> Vec<u8> {
@@ -274,6 +279,11 @@ fn controls_that_pass_by_the_cipher_are_refused_on_a_bound_volume() {
         bench.client().detach(&bench.path()).expect("detaches");
         let handle = bench.admin().open(r"\??\D:", Access::READ_WRITE, Share::ALL).expect("opens");
         assert_eq!(handle.ioctl_raw(0x002D_9404, &trim(), 64).status, 0, "an unbound volume takes TRIM");
+        // The simulated device knows none of these, and says so otherwise than the filter.
+        for (code, name) in RESIZING {
+            let unbound = NtStatus(handle.ioctl_raw(code, &[], 64).status);
+            assert_ne!(unbound, NtStatus::NOT_SUPPORTED, "{name} passes an unbound filter");
+        }
         drop(handle);
         bench.tear_down();
     }
