@@ -4,8 +4,9 @@
 //! The conversion record is authenticated under a key of the VMK, and knows the boundary better than the blocks, which may lag behind
 //! it. So:
 //!
-//! 1. The record is restated and written once more, without a zone: whichever of its two slots survives says the same.
-//! 2. Blocks with its boundary, under the old VMK.
+//! 1. The record is restated and written once more, without a zone, and with the salt of the blocks to come: whichever of its two
+//!    slots survives says the same.
+//! 2. These blocks, with its boundary and direction, under the old VMK. Cut here, the record counts.
 //! 3. The record goes, in every replica.
 //! 4. Blocks under the new VMK, in index order.
 //!
@@ -15,8 +16,8 @@
 
 use super::{codec::MetadataCodec, record::forget_record, store::JvckMetadataStore};
 use crate::{
-    ConversionJournal, DataExtent, DataSector, EncryptedOffsetStore, RandomSource, SecretBytes, SectorIo, VckError,
-    VckResult, VolumeState,
+    ConversionJournal, DataExtent, Durability, EncryptedOffsetStore, RandomSource, SealedUpdate, SecretBytes, SectorIo,
+    VckError, VckResult,
     journal::{Activity, Entry, Found},
 };
 
@@ -31,47 +32,43 @@ impl<S: SectorIo, C: MetadataCodec> JvckMetadataStore<S, C> {
     /// [`EncryptedOffsetStore::seal`]; the first write or flush error: the change is to be tried again with a store opened anew,
     /// under whichever VMK opens.
     pub fn change_vmk(&mut self, vmk: &[u8], random: &dyn RandomSource) -> VckResult<()> {
+        if vmk.is_empty() {
+            return Err(VckError::InvalidData("a VMK has at least one byte"));
+        }
         let new = SecretBytes::copy_from(vmk)?;
-        let (offset, state) = self.load()?;
-        let mut at = (offset.sector, state);
-        if let Some(mut journal) = self.journal()?
-            && let Some(settled) = settle(&mut *journal, &self.io, at)?
-        {
-            at = settled;
-            self.persist(at.0, at.1, random)?;
-            forget_record(&self.io, &self.geometry)?;
+        if let Some(mut journal) = self.journal()? {
+            self.retire(&mut *journal, random)?;
         }
         self.vmk = new;
-        self.persist(at.0, at.1, random)
+        let (offset, state) = self.load()?;
+        self.persist(offset.sector, state, random)
     }
-}
 
-/// Makes the record say in both slots that nothing is under way; boundary and direction that hold. `None` if there is no place
-/// for a record.
-fn settle(
-    journal: &mut dyn ConversionJournal,
-    io: &dyn SectorIo,
-    blocks: (DataSector, VolumeState),
-) -> VckResult<Option<(DataSector, VolumeState)>> {
-    let (activity, at) = match journal.open(io)? {
-        Found::Unavailable => return Ok(None),
-        Found::Nothing => {
-            journal.restate(io)?;
-            io.flush()?;
-            return Ok(Some(blocks));
+    /// Brings the blocks up to the record, and takes the record away.
+    fn retire(&self, journal: &mut dyn ConversionJournal, random: &dyn RandomSource) -> VckResult<()> {
+        let (offset, state) = self.load()?;
+        let known = match journal.open(&self.io)? {
+            Found::Unavailable => return Ok(()),
+            Found::Nothing => None,
+            Found::Entry(entry) => Some((check_at_rest(&entry)?, entry.boundary, entry.direction)),
+            // Another implementation wrote the blocks after the record.
+            Found::Overtaken(entry) => Some((check_at_rest(&entry)?, offset.sector, state)),
+        };
+        journal.restate(&self.io)?;
+        self.io.flush()?;
+        if let Some((activity, boundary, direction)) = known {
+            let mut update = SealedUpdate::new();
+            self.seal(boundary, direction, random, &mut update)?;
+            let entry = Entry { activity, direction, boundary, zone: DataExtent::default(), error: None, damaged: &[] };
+            journal.write(&self.io, &entry, Some(&update))?;
+            self.io.flush()?;
+            journal.it_is_durable();
+            update.apply(&self.io, Durability::AtNextFlush)?;
+            self.io.flush()?;
+            self.sealed_is_durable(boundary, direction);
         }
-        Found::Entry(entry) => (check_at_rest(&entry)?, (entry.boundary, entry.direction)),
-        // Another implementation wrote the blocks after the record.
-        Found::Overtaken(entry) => (check_at_rest(&entry)?, blocks),
-    };
-    journal.restate(io)?;
-    io.flush()?;
-    let (boundary, direction) = at;
-    let entry = Entry { activity, direction, boundary, zone: DataExtent::default(), error: None, damaged: &[] };
-    journal.write(io, &entry, None)?;
-    io.flush()?;
-    journal.it_is_durable();
-    Ok(Some(at))
+        forget_record(&self.io, &self.geometry)
+    }
 }
 
 fn check_at_rest(entry: &Entry<'_>) -> VckResult<Activity> {

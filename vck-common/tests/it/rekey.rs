@@ -36,12 +36,13 @@ const fn salts(first: u8) -> Salts {
 }
 
 fn paused(boundary: u64) -> Entry<'static> {
-    Entry { activity: Activity::Paused, ..running(boundary, zone(0, 0)) }
+    Entry { activity: Activity::Paused, direction: VolumeState::Decrypt, ..running(boundary, zone(0, 0)) }
 }
 
-/// A volume whose record is ahead of its blocks, and has an older entry with a zone in the other slot.
+/// A volume whose record differs from its blocks in boundary and direction, and has an older entry with a zone in the other slot.
 fn converted(size: SectorSize, headers: u32, footers: u32) -> MemoryIo {
     let io = new_volume(size, &options(headers, footers));
+    store(&io).persist(DataSector::new(36), VolumeState::Encrypt, &salts(50)).unwrap();
     let mut writer = opened(&io);
     let area = zone(0, PAUSED_AT);
     writer.cover(area, &ciphertext(area, size)).unwrap();
@@ -77,7 +78,7 @@ fn the_new_key_opens_what_the_old_one_opened() {
             assert_eq!(error_of(JvckMetadataStore::open(&io, VMK)), VckError::WrongKey);
             let store = JvckMetadataStore::open(&io, NEW).unwrap();
             assert!(store.report().stale.is_empty());
-            assert_eq!(vck_common::EncryptedOffsetStore::load(&store).unwrap().1, VolumeState::Encrypt);
+            assert_eq!(vck_common::EncryptedOffsetStore::load(&store).unwrap().1, VolumeState::Decrypt);
             let mut journal = vck_common::EncryptedOffsetStore::journal(&store).unwrap().unwrap();
             assert_eq!(journal.open(&io), Ok(Found::Nothing), "the record is gone");
         }
@@ -124,6 +125,7 @@ fn what_the_record_alone_knows_is_not_thrown_away() {
 #[test]
 fn a_failure_leaves_a_key_that_opens() {
     let io = converted(SectorSize::S512, 0, 2);
+    assert!(matches!(store(&io).change_vmk(&[], &salts(100)), Err(VckError::InvalidData(_))));
     let failed = store(&io).change_vmk(NEW, &NoRandom);
     assert!(matches!(failed, Err(VckError::CryptoFailed(_))));
     assert_eq!(boundary(&io, VMK), Ok(PAUSED_AT));
