@@ -15,7 +15,7 @@ use core::hint::black_box;
 use core::mem;
 
 use super::run::{Run, Window};
-use super::schedule::{RoundKeys, Rounds, vector, word};
+use super::schedule::{self, RoundKeys, Rounds, vector};
 use super::tweak::{SectorTweaks, Sectors};
 
 /// Blocks in flight.
@@ -54,7 +54,7 @@ fn sector_tweaks(keys: &Rounds, first: u64, count: usize, tweaks: &mut SectorTwe
             }
         }
         for (block, tweak) in blocks.iter().zip(group) {
-            *tweak = word(_mm_aesenclast_si128(*block, vector(after)));
+            *tweak = schedule::word(_mm_aesenclast_si128(*block, vector(after)));
         }
     }
 }
@@ -86,26 +86,31 @@ fn batch_of_sectors<const ENCRYPT: bool>(keys: &Rounds, mut sectors: Sectors<'_>
 }
 
 /// A block's tweak combined with the first round key: what its plain text or cipher text is combined with.
-type Whitening = u128;
+pub(super) type Whitening = u128;
 
 /// From the whitening of a block to that of the next: multiplied by x, with what takes the round key out and puts it back.
 /// Multiplication is linear, so that is one constant; it depends on the carry of the whitening by 0x87 alone.
-struct Doubling {
+#[repr(C)]
+pub(super) struct Doubling {
     /// Low half without and with a carry.
     low: [u64; 2],
     high: u64,
+    /// The constant, low and high, for the block eight blocks on: there the whitening is multiplied by x^8.
+    eight: [u64; 2],
 }
 
 impl Doubling {
-    fn of(key: u128) -> Self {
+    pub(super) fn of(key: u128) -> Self {
         let (low, high) = halves(times_x_word(key) ^ key);
-        Self { low: [low, low ^ 0x87], high }
+        let eighth = (0..8).fold(key, |word, _| times_x_word(word));
+        let (low8, high8) = halves(eighth ^ key);
+        Self { low: [low, low ^ 0x87], high, eight: [low8, high8] }
     }
 
-    /// The whitenings of eight blocks from the first; gives that of the block after them.
-    fn fill(&self, whitenings: &mut [Whitening; WIDTH], mut first: Whitening) -> Whitening {
+    /// The whitenings of some blocks from the first; gives that of the block after them.
+    pub(super) fn fill(&self, whitenings: &mut [Whitening], mut first: Whitening) -> Whitening {
         let [even, _] = self.low;
-        let constant = u128::from(self.high) << 64 | u128::from(even);
+        let constant = word(even, self.high);
         for whitening in whitenings {
             *whitening = first;
             first = times_x_word(first) ^ constant;
@@ -116,8 +121,12 @@ impl Doubling {
 
 /// Low and high.
 #[expect(clippy::cast_possible_truncation, reason = "a half is what is wanted")]
-const fn halves(word: u128) -> (u64, u64) {
+pub(super) const fn halves(word: u128) -> (u64, u64) {
     (word as u64, (word >> 64) as u64)
+}
+
+pub(super) const fn word(low: u64, high: u64) -> u128 {
+    (high as u128) << 64 | low as u128
 }
 
 /// [`times_x`] in general registers.
@@ -251,7 +260,7 @@ fn eight<const ENCRYPT: bool>(
         // SAFETY: as above.
         unsafe { cipher!("aesdec") };
     }
-    u128::from(high) << 64 | u128::from(low)
+    word(low, high)
 }
 
 /// Ciphers what is left of a sector block by block.

@@ -15,7 +15,8 @@
 //! * Kernels are chosen from what the processor has, never from what a caller says it has; callers can only take away.
 //! * A kernel that changes extended state runs only with the proof that it is saved ([`WideRegisters`]).
 //! * The key schedules are wiped on drop. No vector kernel looks up a table with secret data or branches on it.
-//! * Stack use is bounded: 512 bytes of sector tweaks, spilled registers and the frames of the block cipher.
+//! * Stack use is bounded: 512 bytes of sector tweaks, up to 512 of block tweaks, spilled registers and the frames of the block
+//!   cipher. What a vector kernel used of it is wiped.
 //! * No length and no sector number leads to a panic. Rules for buffers that are not whole sectors: [`VolumeCipher`].
 
 use zeroize::ZeroizeOnDrop;
