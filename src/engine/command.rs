@@ -67,7 +67,7 @@ impl Sweep {
         self.check_protection()?;
         self.lift_fence(parts)?;
         // Asked before anything is written: a device that cannot flush is refused here.
-        self.ledger.flush(parts.io).map_err(|failure| failure.error)?;
+        self.ledger.flush(parts).map_err(|failure| failure.error)?;
         let next = Position { direction, ..self.position };
         let before = (self.ledger.activity, self.ledger.error);
         let prepared = self.ledger.prepare(parts, self.position, core::iter::once(next));

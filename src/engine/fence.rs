@@ -99,7 +99,7 @@ impl Sweep {
         self.ledger.enter(parts, plan.from(), Some((plan, &self.copies)), None)?;
         let restored = self.copies.restore(parts.io, plan, &self.ledger.damaged);
         restored.map_err(ErrorKind::Restore.during())?;
-        self.ledger.flush(parts.io)?;
+        self.ledger.flush(parts)?;
         self.ledger.release(parts, plan.from(), true)
     }
 

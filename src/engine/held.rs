@@ -161,7 +161,7 @@ impl Sweep {
                 self.step_size.written_in(plan.zone.count, held.written.saturating_sub(started));
                 self.ledger.write_due(parts)?;
                 self.read_next(parts, held);
-                self.ledger.flush(parts.io)?;
+                self.ledger.flush(parts)?;
                 self.ledger.due_are_durable(parts);
                 Ok(held.at(Stage::Commit))
             }
@@ -181,7 +181,7 @@ impl Sweep {
             }
             Stage::PutBack => {
                 // Before the entry is written: it may become durable before anything that is not.
-                self.ledger.flush(parts.io)?;
+                self.ledger.flush(parts)?;
                 self.ledger.release(parts, plan.from(), held.committing)?;
                 self.held = None;
                 parts.gate.open(plan.zone);
@@ -311,6 +311,7 @@ impl Sweep {
         parts.gate.publish(plan.after);
         self.held = None;
         parts.gate.open(plan.zone);
+        self.let_go(parts);
         let now = parts.meter.now();
         let closed = now.saturating_sub(held.since);
         self.step_size.ended_in(now.saturating_sub(held.written).saturating_sub(held.aside));
@@ -327,7 +328,12 @@ impl Sweep {
             let _attempt = self.ledger.catch_up(parts, self.position);
             self.give_back();
         }
-        if rest.is_zero() { Step::Worked } else { Step::Rest(rest) }
+        let (flushed, waited) = (mem::take(&mut self.ledger.flushed), mem::take(&mut self.waited));
+        if rest.is_zero() {
+            return Step::Worked;
+        }
+        self.throttle.rest(now, parts.meter.traffic(), flushed, waited);
+        Step::Rest(rest)
     }
 
     /// Stops as faulted, and says so in the journal if it can be told.

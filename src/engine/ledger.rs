@@ -22,6 +22,7 @@ use vck_common::journal::Entry;
 use vck_common::{Activity, ConversionJournal, DataExtent, SectorCount, SectorIo, VckError, VckResult};
 
 use super::blocks::{Blocks, Position};
+use super::rest::Flushed;
 use super::zone::{Plan, ZoneCopies};
 use super::{DamagedSectors, ErrorKind, Opening, Parts, Site, SweepError};
 
@@ -53,6 +54,9 @@ pub(super) struct Ledger {
     pub(super) error: Option<SweepError>,
     /// What the flush of the last entry took.
     pub(super) last_flush: Duration,
+    /// Whether it is of interest what flushes do to others, and what they did.
+    pub(super) observes: bool,
+    pub(super) flushed: Flushed,
     /// Whether a device that has no flush is as good as one that flushed.
     pub(super) accept_no_flush: bool,
 }
@@ -67,6 +71,8 @@ impl Ledger {
             activity,
             error,
             last_flush: Duration::ZERO,
+            observes: false,
+            flushed: Flushed::default(),
             accept_no_flush,
         }
     }
@@ -124,9 +130,8 @@ impl Ledger {
             journal.write(parts.io, &entry, upcoming.and_then(|at| self.blocks.ready(at)))
         };
         write(&mut **journal).map_err(ErrorKind::Record.during())?;
-        let started = parts.meter.now();
-        flush(parts.io, self.accept_no_flush)?;
-        self.last_flush = parts.meter.now().saturating_sub(started);
+        let flushed = self.observes.then_some(&mut self.flushed);
+        self.last_flush = timed_flush(parts, self.accept_no_flush, flushed)?;
         journal.it_is_durable();
         Ok(())
     }
@@ -183,7 +188,7 @@ impl Ledger {
         let missing = VckError::WrongState("no blocks were sealed for the step");
         let update = self.blocks.ready(to).ok_or(missing).map_err(ErrorKind::Seal.during())?;
         update.apply(parts.io, vck_common::Durability::AtNextFlush).map_err(ErrorKind::Persist.during())?;
-        self.flush(parts.io)?;
+        self.flush(parts)?;
         self.blocks.adopt(to);
         self.due_are_durable(parts);
         Ok(())
@@ -196,7 +201,7 @@ impl Ledger {
         }
         if committing {
             let blocks = self.blocks.put_back(parts).map_err(ErrorKind::Persist.during());
-            return blocks.and(self.flush(parts.io));
+            return blocks.and(self.flush(parts));
         }
         Ok(())
     }
@@ -210,7 +215,7 @@ impl Ledger {
         }
         // A sector that is written from now on is found next time.
         let healed = self.damaged.marked(|sector| !parts.gate.is_shielded(sector));
-        self.flush(parts.io)?;
+        self.flush(parts)?;
         self.damaged.take_out(healed);
         Ok(true)
     }
@@ -238,23 +243,38 @@ impl Ledger {
     pub(super) fn catch_up(&mut self, parts: &Parts<'_>, present: Position) -> Result<(), Failure> {
         if self.blocks.are_due() {
             self.write_due(parts)?;
-            self.flush(parts.io)?;
+            self.flush(parts)?;
             self.due_are_durable(parts);
         }
         if self.lags(present) {
             self.blocks.prepare(parts, core::iter::once(present)).map_err(ErrorKind::Seal.during())?;
             self.commit(parts, present, None)?;
             self.write_due(parts)?;
-            self.flush(parts.io)?;
+            self.flush(parts)?;
             self.due_are_durable(parts);
         }
         Ok(())
     }
 
     /// A flush; a device that has none is as good as flushed where the provider accepts that.
-    pub(super) fn flush(&self, io: &dyn SectorIo) -> Result<(), Failure> {
-        flush(io, self.accept_no_flush)
+    pub(super) fn flush(&mut self, parts: &Parts<'_>) -> Result<(), Failure> {
+        if self.observes {
+            return timed_flush(parts, self.accept_no_flush, Some(&mut self.flushed)).map(drop);
+        }
+        flush(parts.io, self.accept_no_flush)
     }
+}
+
+/// Flushes, and measures what others saw of it if that is of interest. How long it took.
+fn timed_flush(parts: &Parts<'_>, accept_no_flush: bool, flushed: Option<&mut Flushed>) -> Result<Duration, Failure> {
+    let before = flushed.is_some().then(|| parts.meter.traffic());
+    let started = parts.meter.now();
+    flush(parts.io, accept_no_flush)?;
+    let time = parts.meter.now().saturating_sub(started);
+    if let Some((flushed, before)) = flushed.zip(before) {
+        flushed.add(time, before, parts.meter.traffic());
+    }
+    Ok(time)
 }
 
 fn flush(io: &dyn SectorIo, accept_no_flush: bool) -> Result<(), Failure> {

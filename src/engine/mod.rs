@@ -15,13 +15,13 @@
 //! | file | part |
 //! |---|---|
 //! | `sweep`, `command` | states and commands |
-//! | `held` | a step whose zone is closed |
+//! | `begin`, `held` | a step until its zone is closed, and then |
 //! | `ledger` | what is written to the disk about a conversion, and in which order |
 //! | `blocks` | the sealed metadata blocks that follow the journal |
 //! | `zone` | both sides of a zone, in memory |
 //! | `recovery`, `sides` | what an attach does with an interrupted step |
 //! | `fence` | zones to which all I/O fails |
-//! | `pace`, `throttle` | how large a step is, and how long the sweep rests |
+//! | `pace`, `throttle`, `rest` | how large a step is, and how long the sweep rests |
 //!
 //! # Invariants
 //! * Whenever the gate of a zone is open and the zone is not fenced, every sector of it is on the device what the
@@ -32,6 +32,7 @@
 //! * Both sides of the zone stay in memory until its boundary is durable, so that every failure can be undone.
 #![forbid(unsafe_code)]
 
+mod begin;
 mod blocks;
 mod command;
 mod damage;
@@ -42,6 +43,7 @@ mod pace;
 mod policy;
 mod progress;
 mod recovery;
+mod rest;
 mod retry;
 mod sides;
 mod sweep;
@@ -60,6 +62,7 @@ pub use pace::Closures;
 pub use policy::{BadSectors, ConversionPolicy};
 pub use progress::{ErrorKind, Progress, State, SweepError};
 pub use recovery::{Opening, Site, recover};
+pub use rest::Traffic;
 pub use sweep::{Step, Sweep};
 pub use throttle::{Foreground, Pace, Throttle};
 
@@ -87,6 +90,11 @@ pub trait Meter {
 
     /// What the data path saw since the last call.
     fn foreground(&self) -> Foreground;
+
+    /// What it has counted so far.
+    fn traffic(&self) -> Traffic {
+        Traffic::default()
+    }
 }
 
 /// The data path's side of a conversion step. `PASSIVE_LEVEL`; called by the sweep thread alone.
@@ -119,6 +127,17 @@ pub trait ZoneGate {
     /// Requests are in the zone; it is open.
     fn close_at_once(&self, zone: DataExtent) -> VckResult<()> {
         self.close_and_drain(zone)
+    }
+
+    /// Keeps new requests out of the whole volume, so that they wait once and not several times: nothing of the conversion
+    /// depends on it. Whether it is so.
+    fn hold(&self) -> bool {
+        false
+    }
+
+    /// The end of [`ZoneGate::hold`]. How many requests wait.
+    fn let_go(&self) -> u64 {
+        0
     }
 
     /// Publishes the boundary. The sectors between the old and the new one are closed.

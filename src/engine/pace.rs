@@ -170,7 +170,8 @@ impl StepSize {
     }
 }
 
-fn scaled(time: Duration, by: u64, of: u64) -> Duration {
+/// `by / of` times `time`; nothing if `of` is.
+pub(super) fn scaled(time: Duration, by: u64, of: u64) -> Duration {
     let nanos = time.as_nanos().saturating_mul(u128::from(by)).checked_div(u128::from(of)).unwrap_or(0);
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }

@@ -7,16 +7,17 @@
 //!                                                         v              v
 //!                                                       paused        faulted
 //! ```
-//! A step whose zone is closed is a machine of its own, see `held.rs`.
+//! How a step begins is in `begin.rs`; one whose zone is closed is a machine of its own, see `held.rs`.
 use alloc::boxed::Box;
 use core::time::Duration;
 
 use vck_common::journal::Damage;
 use vck_common::{
     Activity, ByteLen, ConversionJournal, DamagedSector, DataExtent, DataSector, Geometry, Lba, SectorCount, VckError,
-    VckResult, VolumeState,
+    VckResult,
 };
 
+use super::begin::{Others, at_least_one};
 use super::blocks::Position;
 use super::fence::Fence;
 use super::held::Held;
@@ -29,8 +30,6 @@ use super::{
 
 /// The longest zone, in bytes.
 const MAX_STEP: u64 = 16 << 20;
-/// What is transferred at a time while others use the volume, in bytes: their requests wait behind one piece at most.
-const YIELDING_PIECE: ByteLen = ByteLen::new(64 << 10);
 
 /// What a call of [`Sweep::step`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +37,7 @@ const YIELDING_PIECE: ByteLen = ByteLen::new(64 << 10);
 pub enum Step {
     /// Converted a zone. The next one may be closed already, see [`Sweep::holds_zone`]: call again at once.
     Worked,
-    /// Converted a zone; the next one is due after this time, for the sake of other users of the volume. No zone is closed.
+    /// Converted a zone, or rested; call again after this time, for the sake of other users of the volume. No zone is closed.
     Rest(Duration),
     /// There is nothing to do until a command arrives or a damaged sector was written.
     Idle,
@@ -56,6 +55,10 @@ pub struct Sweep {
     pub(super) throttle: Throttle,
     /// Whether the sweep rests between steps for the sake of others.
     pub(super) rests: bool,
+    /// What the step under way does to other users of the volume.
+    pub(super) others: Others,
+    /// Requests that did so in this step.
+    pub(super) waited: u64,
     /// Whether the next zone may be closed before this one is open.
     pub(super) merging: bool,
     /// The next zone, if the gate watches it since before the last flush: what it then held is durable.
@@ -70,7 +73,7 @@ pub struct Sweep {
     /// The zone whose sectors may be of either side.
     pub(super) fenced: Option<Fence>,
     /// A damaged sector was written since the last entry.
-    healed: bool,
+    pub(super) healed: bool,
     /// Steps that failed since the last success.
     pub(super) failed_steps: u32,
     /// Attempts of any kind that failed since the last success.
@@ -116,6 +119,8 @@ impl Sweep {
             throttle: Throttle::new(policy.pace),
             // Until it is known that nobody else is there.
             rests: policy.pace != Pace::Full,
+            others: Others::LetIn,
+            waited: 0,
             merging: true,
             watched: None,
             position,
@@ -176,13 +181,25 @@ impl Sweep {
     /// Converts the next zone, or goes on with one that is closed; with nothing to convert, brings the disk up to date.
     /// `PASSIVE_LEVEL`; does I/O.
     pub fn step(&mut self, parts: &Parts<'_>) -> Step {
+        let step = self.next_step(parts);
+        // After a failure; a step that was made has done so itself.
+        self.let_go(parts);
+        step
+    }
+
+    fn next_step(&mut self, parts: &Parts<'_>) -> Step {
         if let Some(held) = self.held {
             return self.go_on(parts, held);
         }
-        self.batch = self.step_size.get(self.rests);
         if self.next_plan().is_none() {
             return self.tidy(parts);
         }
+        if self.throttle.is_resting()
+            && let Some(rest) = self.throttle.rest_on(parts.meter.now(), parts.meter.traffic())
+        {
+            return Step::Rest(rest);
+        }
+        self.batch = self.step_size.get(self.yields());
         // Before the step is cut out: it may have to be a smaller one.
         let room = self.reserve().map_err(ErrorKind::Memory.during());
         let Some(plan) = self.next_plan() else { return Step::Idle };
@@ -197,116 +214,7 @@ impl Sweep {
         }
     }
 
-    /// Seals and reads with the gate open, then closes it on the zone. On failure the gate is open.
-    fn begin(&mut self, parts: &Parts<'_>, plan: Plan) -> Result<Held, Failure> {
-        let mut plan = plan;
-        self.prepare(parts)?;
-        let ahead = self.read_ahead(parts, &plan)?;
-        let mut held = Self::close(parts, plan)?;
-        let smallest = self.step_size.smallest();
-        if self.ledger.has_journal()
-            && self.batch > smallest
-            && !(ahead && parts.gate.is_untouched(plan.zone))
-            && !self.step_size.has_room_to_read(plan.zone.count)
-        {
-            // It is to be read while it is closed, and a zone of this size would be closed for too long.
-            parts.gate.open(plan.zone);
-            self.batch = smallest;
-            plan = self.next_plan().unwrap_or(plan);
-            self.prepare(parts)?;
-            held = Self::close(parts, plan)?;
-        }
-        self.take_in(parts, &plan, ahead).inspect_err(|_| parts.gate.open(plan.zone))?;
-        Ok(held)
-    }
-
-    fn close(parts: &Parts<'_>, plan: Plan) -> Result<Held, Failure> {
-        let since = parts.meter.now();
-        parts.gate.close_and_drain(plan.zone).map_err(ErrorKind::Drain.during())?;
-        Ok(Held::new(plan, since, parts.meter.now().saturating_sub(since)))
-    }
-
-    fn prepare(&mut self, parts: &Parts<'_>) -> Result<(), Failure> {
-        let plans = Plans { geometry: self.geometry, direction: self.position.direction, cut: self.cut() };
-        self.ledger.prepare(parts, self.position, plans.positions(self.position.boundary))
-    }
-
-    /// Reads the zone and computes its other side while its gate is open. That counts if nobody wrote to it between the watch
-    /// and the closing. Whether it was read: not if there is time for it while the gate is closed, and it is not watched.
-    fn read_ahead(&mut self, parts: &Parts<'_>, plan: &Plan) -> Result<bool, Failure> {
-        let watched = self.watched.take() == Some(plan.zone);
-        if !self.ledger.has_journal() || (!watched && self.step_size.has_room_to_read(plan.zone.count)) {
-            return Ok(false);
-        }
-        if !watched {
-            parts.gate.watch(plan.zone);
-        }
-        if !parts.gate.watches() {
-            return Ok(false);
-        }
-        if !watched {
-            // The watch counts on this flush.
-            self.ledger.flush(parts.io).inspect_err(|_| parts.gate.watch(DataExtent::default()))?;
-        }
-        self.read(parts, plan)?;
-        Ok(true)
-    }
-
-    /// Makes the closed zone and its other side the content of the copies. `ahead`: they are, unless something came between.
-    fn take_in(&mut self, parts: &Parts<'_>, plan: &Plan, ahead: bool) -> Result<(), Failure> {
-        let unchanged = self.settle_writes(parts, plan.zone)?;
-        if ahead && unchanged { Ok(()) } else { self.read(parts, plan) }
-    }
-
-    fn read(&mut self, parts: &Parts<'_>, plan: &Plan) -> Result<(), Failure> {
-        let (started, piece) = (parts.meter.now(), self.piece());
-        let read = self.copies.read(parts.io, plan, &self.ledger.damaged, piece);
-        read.map_err(ErrorKind::Read.during())?;
-        self.step_size.read_in(plan.zone.count, parts.meter.now().saturating_sub(started));
-        self.copies.convert(parts.cipher, plan).map_err(ErrorKind::Read.during())
-    }
-
-    /// What is transferred at a time.
-    pub(super) fn piece(&self) -> SectorCount {
-        if self.rests {
-            return at_least_one(self.geometry.sector_size().sectors_in(YIELDING_PIECE));
-        }
-        SectorCount::new(u64::MAX)
-    }
-
-    /// Makes durable what users wrote, as far as the next entry depends on it: the content of `zone`, which is closed, and
-    /// damaged sectors that are whole again. An entry could otherwise survive without what it speaks of.
-    ///
-    /// Whether what was read since the zone is watched still is what a step works with: nobody wrote to the zone, and no sector
-    /// left the list of damaged ones, which are left out when a zone is read. Without a journal nothing is watched.
-    pub(super) fn settle_writes(&mut self, parts: &Parts<'_>, zone: DataExtent) -> Result<bool, Failure> {
-        let healed = self.ledger.drop_healed(parts)?;
-        self.healed |= healed;
-        if !self.ledger.has_journal() {
-            return Ok(false);
-        }
-        let untouched = parts.gate.is_untouched(zone);
-        if !untouched && !healed {
-            self.ledger.flush(parts.io)?;
-        }
-        Ok(untouched && !healed)
-    }
-
-    /// Takes memory for steps of the present size, or of a smaller one.
-    fn reserve(&mut self) -> VckResult<()> {
-        loop {
-            let spare = if self.ledger.has_journal() { self.spare.reserve(self.batch) } else { Ok(()) };
-            match spare.and_then(|()| self.copies.reserve(self.batch)) {
-                Err(_) if self.batch > self.step_size.get(true) => {
-                    self.step_size.limit_to(at_least_one(SectorCount::new(self.batch.get() / 2)));
-                    self.batch = self.step_size.get(self.rests);
-                }
-                result => return result,
-            }
-        }
-    }
-
-    fn next_plan(&self) -> Option<Plan> {
+    pub(super) fn next_plan(&self) -> Option<Plan> {
         if !matches!(self.state, State::Encrypting | State::Decrypting) {
             return None;
         }
@@ -465,27 +373,4 @@ impl Sweep {
         parts.gate.open(extent);
         Ok(listed)
     }
-}
-
-/// The steps to come.
-#[derive(Clone, Copy)]
-struct Plans {
-    geometry: Geometry,
-    direction: VolumeState,
-    cut: Cut,
-}
-
-impl Plans {
-    fn next(&self, boundary: DataSector) -> Option<Plan> {
-        Plan::next(&self.geometry, boundary, self.direction, self.cut)
-    }
-
-    /// The positions after each step from `boundary` on.
-    fn positions(self, boundary: DataSector) -> impl Iterator<Item = Position> {
-        core::iter::successors(self.next(boundary), move |plan| self.next(plan.after)).map(|plan| plan.to())
-    }
-}
-
-fn at_least_one(count: SectorCount) -> SectorCount {
-    if count.is_zero() { SectorCount::new(1) } else { count }
 }

@@ -7,7 +7,11 @@
 //! * `Balanced`: no pause while nobody else uses the volume. Otherwise the pause doubles while requests take clearly
 //!   longer than the best latency seen, and halves while they do not.
 //! * `Background`: a long pause while the volume is in use, a short one otherwise.
+//!
+//! Where flushes hold others up, both `Balanced` and `Background` then rest for as long as `rest.rs` says.
 use core::time::Duration;
+
+use super::rest::{Flushed, Rests, Traffic};
 
 /// The policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,11 +28,11 @@ pub enum Pace {
 /// What the data path saw since the last step ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Foreground {
-    /// Requests completed.
+    /// Requests completed, about.
     pub completed: u32,
     /// Requests under way now, waiting ones included.
     pub outstanding: u32,
-    /// Mean latency of the completed ones; zero when there were none.
+    /// Mean latency of some of the completed ones; zero when none of them was measured.
     pub mean_latency: Duration,
 }
 
@@ -45,13 +49,34 @@ pub struct Throttle {
     pause: Duration,
     /// The best mean latency seen. It creeps upwards, so that a device that became slower is measured by what it is.
     best: Option<Duration>,
+    rests: Rests,
 }
 
 impl Throttle {
     /// A throttle that has seen nothing.
     #[must_use]
     pub const fn new(pace: Pace) -> Self {
-        Self { pace, pause: Duration::ZERO, best: None }
+        Self { pace, pause: Duration::ZERO, best: None, rests: Rests::new() }
+    }
+
+    /// Whether flushes hold others up, so that nobody is let in between the flushes of a step.
+    pub(super) const fn holds(&self) -> bool {
+        self.rests.holds()
+    }
+
+    pub(super) const fn is_resting(&self) -> bool {
+        self.rests.is_resting()
+    }
+
+    /// A step has ended and is followed by a pause. `flushed`: its flushes while others were let in; `waited` requests were
+    /// made to wait for the whole of it.
+    pub(super) fn rest(&mut self, now: Duration, traffic: Traffic, flushed: Flushed, waited: u64) {
+        self.rests.begin(now, traffic, flushed, waited);
+    }
+
+    /// How much longer to rest before this is asked again; `None`: not at all.
+    pub(super) fn rest_on(&mut self, now: Duration, traffic: Traffic) -> Option<Duration> {
+        self.rests.go_on(now, traffic)
     }
 
     /// How long to wait before the next step. To be called once after each step.
@@ -82,6 +107,9 @@ impl Throttle {
             return true;
         }
         let latency = seen.mean_latency;
+        if latency.is_zero() {
+            return false;
+        }
         let best = self.best.map_or(latency, |best| best.saturating_add(best / 64).min(latency));
         self.best = Some(best);
         latency > best.saturating_add(best / 4)

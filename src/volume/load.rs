@@ -1,7 +1,7 @@
 //! How much a volume is used beside its conversion, measured in passing.
 //!
-//! One request in sixteen is measured, chosen by its first sector, so that the data path's processors do not share a word
-//! with every request. Nothing is stored with a request: its arrival is subtracted from a sum and its departure added, and
+//! How many requests there are the gate knows. How long they take is measured for one in sixteen, chosen by its first sector, so that
+//! the data path's processors do not share a word with every request. Nothing is stored with a request: its arrival is subtracted from a sum and its departure added, and
 //! what requests inside are missing is made up when the sum is read.
 
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,6 @@ use core::time::Duration;
 
 use vck_common::DataExtent;
 
-use crate::engine::Foreground;
 use crate::nt::nanoseconds;
 
 /// One request in so many is measured.
@@ -27,8 +26,11 @@ pub(super) struct Load {
 /// What was seen when the sweep last asked.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Seen {
+    /// Of all requests.
+    completed: u64,
+    /// Of the measured ones.
     departures: u64,
-    /// Time spent inside by all requests until then.
+    /// Time spent inside by all of them until then.
     nanos: u64,
 }
 
@@ -56,22 +58,18 @@ impl Load {
         }
     }
 
-    /// What came since `last`. The words are read one after the other, so that a request in between is counted half: an
-    /// estimate.
-    pub(super) fn since(&self, last: &mut Seen) -> Foreground {
+    /// What came since `last`: requests, of which `completed` have left by now, and their mean latency, zero if none of them was
+    /// measured. The words are read one after the other, so that a request in between is counted half: an estimate.
+    pub(super) fn since(&self, last: &mut Seen, completed: u64) -> (u32, Duration) {
         let departures = self.departures.load(Ordering::Relaxed);
-        let outstanding = self.arrivals.load(Ordering::Relaxed).saturating_sub(departures);
-        let inside = nanoseconds().wrapping_mul(outstanding);
+        let inside = nanoseconds().wrapping_mul(self.arrivals.load(Ordering::Relaxed).saturating_sub(departures));
         let nanos = self.nanos.load(Ordering::Relaxed).wrapping_add(inside);
-        let completed = departures.saturating_sub(last.departures);
         let spent = nanos.wrapping_sub(last.nanos);
         // A request that was caught half way makes the difference negative.
         let spent = if spent > u64::MAX / 2 { 0 } else { spent };
-        *last = Seen { departures, nanos };
-        Foreground {
-            completed: u32::try_from(completed).unwrap_or(u32::MAX),
-            outstanding: u32::try_from(outstanding).unwrap_or(u32::MAX),
-            mean_latency: Duration::from_nanos(spent.checked_div(completed).unwrap_or(0)),
-        }
+        let measured = departures.saturating_sub(last.departures);
+        let came = completed.wrapping_sub(last.completed);
+        *last = Seen { completed, departures, nanos };
+        (u32::try_from(came).unwrap_or(u32::MAX), Duration::from_nanos(spent.checked_div(measured).unwrap_or(0)))
     }
 }

@@ -24,6 +24,7 @@ mod names;
 mod place;
 mod query;
 mod room;
+mod seams;
 mod sweeper;
 
 use alloc::boxed::Box;

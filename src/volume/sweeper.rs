@@ -5,27 +5,21 @@
 //! * The sweep thread ends before the reserve thread, which serves what the last zone let through, and both before the volume's mode
 //!   is gone for good.
 
-use core::cell::{Cell, RefCell};
+use core::cell::Cell;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
-use vck_common::{DataExtent, DataSector, NtStatus, VckError, VckResult};
+use vck_common::{VckError, VckResult};
 
 use super::bound::{CipherSide, Volume};
 use super::device::{FilterDevice, Starved};
-use super::load::Seen;
-use crate::engine::{Closures, Command, Foreground, Meter, Parts, Progress, State, Step, Sweep, ZoneGate};
+use super::seams::{LoadMeter, SweepGate};
+use crate::engine::{Closures, Command, Parts, Progress, State, Step, Sweep};
 use crate::io::VolumeIo;
 use crate::nt::{
-    CriticalRegion, Event, Held, KernelRandom, LowerDevice, MappingWindow, Mutex, Passive, Priority, Shared, SpinLock,
-    Thread, Transfer, Waited, nanoseconds,
+    Event, Held, KernelRandom, LowerDevice, MappingWindow, Mutex, Passive, Priority, Shared, SpinLock, Thread,
+    Transfer, Waited,
 };
-
-/// How long the sweep waits for the requests inside a zone before it opens the zone again: at most, if there is an order for
-/// it, and if another zone is closed.
-const DRAIN_LIMIT: Duration = Duration::from_secs(2);
-const DRAIN_LIMIT_ORDERED: Duration = Duration::from_millis(100);
-const DRAIN_LIMIT_BESIDE: Duration = Duration::from_millis(1);
 
 /// What the sweep thread may be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +91,11 @@ impl Sweeper {
     /// State, boundary and last error; never waits.
     pub fn progress(&self) -> Progress {
         self.progress.with(|progress| *progress)
+    }
+
+    /// Whether an order waits for the sweep thread.
+    pub(super) fn has_order(&self) -> bool {
+        self.order.with(|order| order.is_some())
     }
 
     /// Has the sweep thread look whether there is something to do. IRQL <= DISPATCH_LEVEL.
@@ -249,8 +248,8 @@ struct Reported {
 
 impl SweepThread<'_> {
     fn run(&self, passive: Passive, mut sweep: Sweep) {
-        let gate = Gate::new(self.side, self.filter, passive);
-        let load = LoadMeter { side: self.side, seen: Cell::new(Seen::default()) };
+        let gate = SweepGate::new(self.side, self.filter, passive);
+        let load = LoadMeter::new(self.side, self.filter);
         let parts = Parts {
             io: self.io,
             cipher: &*self.side.cipher,
@@ -367,124 +366,5 @@ impl SweepThread<'_> {
         if sweep.blocks_lag() {
             log::warn!("{}: the metadata blocks could not be brought up to date; the conversion record is", self.name);
         }
-    }
-}
-
-/// The clock, and the load of one volume since the sweep last asked.
-struct LoadMeter<'a> {
-    side: &'a CipherSide,
-    seen: Cell<Seen>,
-}
-
-impl Meter for LoadMeter<'_> {
-    fn now(&self) -> Duration {
-        Duration::from_nanos(nanoseconds())
-    }
-
-    fn foreground(&self) -> Foreground {
-        let mut seen = self.seen.get();
-        let foreground = self.side.load.since(&mut seen);
-        self.seen.set(seen);
-        foreground
-    }
-}
-
-/// The engine's gate: closing waits for the requests inside, opening has those dispatched that wait.
-///
-/// The thread is in a critical region while any zone is closed: requests of the whole system may wait for it.
-struct Gate<'a> {
-    side: &'a CipherSide,
-    filter: &'a Held<FilterDevice>,
-    passive: Passive,
-    /// One for each closed zone.
-    regions: RefCell<[Option<CriticalRegion>; 2]>,
-    watched: Cell<Option<(DataExtent, u64)>>,
-}
-
-impl<'a> Gate<'a> {
-    fn new(side: &'a CipherSide, filter: &'a Held<FilterDevice>, passive: Passive) -> Self {
-        Self { side, filter, passive, regions: RefCell::new([None, None]), watched: Cell::new(None) }
-    }
-
-    /// Closes the zone and waits for the requests inside: at most for `limit`, or for `ordered` if there is an order for the
-    /// sweep. By the clock: requests that come and find the zone closed may wake the sweep at any rate.
-    fn close_within(&self, zone: DataExtent, limit: Duration, ordered: Duration) -> VckResult<()> {
-        self.side.gate.close(zone)?;
-        self.change_regions(true);
-        let begun = nanoseconds();
-        while !self.side.gate.is_drained(zone) {
-            let waited = Duration::from_nanos(nanoseconds().saturating_sub(begun));
-            let order = self.side.sweeper.order.with(|order| order.is_some());
-            let most = if order { ordered } else { limit };
-            if waited >= most {
-                self.open(zone);
-                return Err(if order { VckError::Cancelled } else { VckError::Busy });
-            }
-            let slice = most.saturating_sub(waited).min(DRAIN_LIMIT_ORDERED);
-            let _: Waited = self.side.drained.wait_for(self.passive, slice);
-        }
-        Ok(())
-    }
-
-    /// Enters a region, or leaves one.
-    fn change_regions(&self, enter: bool) {
-        if let Ok(mut regions) = self.regions.try_borrow_mut()
-            && let Some(place) = regions.iter_mut().find(|place| place.is_none() == enter)
-        {
-            *place = enter.then(|| CriticalRegion::enter(self.passive));
-        }
-    }
-}
-
-impl ZoneGate for Gate<'_> {
-    fn watch(&self, zone: DataExtent) {
-        self.watched.set(self.side.gate.writes(zone).map(|writes| (zone, writes)));
-    }
-
-    fn watches(&self) -> bool {
-        self.watched.get().is_some()
-    }
-
-    fn is_untouched(&self, zone: DataExtent) -> bool {
-        let now = self.side.gate.writes(zone).map(|writes| (zone, writes));
-        now.is_some() && now == self.watched.get()
-    }
-
-    fn close_and_drain(&self, zone: DataExtent) -> VckResult<()> {
-        // A device may keep a request for minutes, and everybody else who wants the zone would wait with us.
-        self.close_within(zone, DRAIN_LIMIT, DRAIN_LIMIT_ORDERED)
-    }
-
-    fn close_at_once(&self, zone: DataExtent) -> VckResult<()> {
-        self.close_within(zone, DRAIN_LIMIT_BESIDE, DRAIN_LIMIT_BESIDE)
-    }
-
-    fn publish(&self, boundary: DataSector) {
-        self.side.gate.publish(boundary);
-    }
-
-    fn open(&self, zone: DataExtent) {
-        self.side.gate.open(zone);
-        self.change_regions(false);
-        self.filter.device().readmit_elsewhere();
-    }
-
-    fn fence(&self, zone: DataExtent, status: NtStatus) {
-        self.side.gate.fence(zone, status);
-    }
-
-    fn unfence(&self) {
-        self.side.gate.unfence();
-    }
-
-    fn shield(&self, sector: DataSector) {
-        if !self.side.gate.shield(sector) {
-            // The list of the engine is no longer than the table.
-            log::error!("damaged sector {sector} is not shielded: the table is full");
-        }
-    }
-
-    fn is_shielded(&self, sector: DataSector) -> bool {
-        self.side.gate.is_shielded(sector)
     }
 }

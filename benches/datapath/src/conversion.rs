@@ -9,8 +9,10 @@ use crate::stack::{Machine, Setup, Stack};
 use crate::table::{Row, Verdict};
 
 const DATA: u64 = 256 << 20;
-/// Requests of the foreground.
+/// Requests of the foreground beside a sweep that uses the device.
 const FOREGROUND: u64 = 2000;
+/// The same beside one that yields: enough for many steps, the rests after them included.
+const FOREGROUND_YIELDED: u64 = 20_000;
 
 /// A device, and the share of read-then-write that a sweep is to reach on it.
 type Device = (&'static str, Timing, f64);
@@ -74,20 +76,22 @@ struct Closed {
     flush: u64,
     /// The longest that one took.
     slowest: u64,
-    /// Bytes that were converted.
+    /// Bytes that were converted, and in how many zones.
     converted: u64,
+    zones: u64,
 }
 
 impl Closed {
     fn of(machine: &Machine) -> Self {
         let said = |line: &String| {
-            let (_, rest) = line.split_once(" zones were closed for at most ")?;
-            rest.split_once(" us each")?.0.parse::<u64>().ok()
+            let (zones, rest) = line.split_once(" zones were closed for at most ")?;
+            let zones = zones.rsplit(' ').next()?.parse::<u64>().ok()?;
+            Some((rest.split_once(" us each")?.0.parse::<u64>().ok()?, zones))
         };
-        let longest = machine.world.log().iter().filter_map(said).max().expect("the driver says it");
+        let (longest, zones) = machine.world.log().iter().rev().find_map(said).expect("the driver says it");
         let (flush, slowest) = flushes(&machine.world.disk(machine.disk).log());
         let converted = machine.client().status(&machine.path()).expect("a status").boundary * 512;
-        Self { longest: longest * 1000, flush, slowest, converted }
+        Self { longest: longest * 1000, flush, slowest, converted, zones }
     }
 
     fn row(self, what: &str) -> Row {
@@ -123,16 +127,24 @@ fn sweep(timing: Timing) -> Swept {
     }
 }
 
-/// Latencies in ascending order, nanoseconds, of random 4 KiB requests at depth 4, with a sweep beside them if asked for, and
-/// how long that closed zones.
-fn foreground(stack: Stack, timing: Timing, write: bool, sweeping: bool) -> (Vec<u64>, Option<Closed>) {
+/// What came of random 4 KiB requests at depth 4.
+struct Beside {
+    /// Latencies in ascending order, nanoseconds.
+    latencies: Vec<u64>,
+    /// Nanoseconds.
+    elapsed: u64,
+    /// What the sweep beside them did, if there was one.
+    closed: Option<Closed>,
+}
+
+/// With a sweep beside them it begins when they begin, with a step, and goes on when they end.
+fn foreground(stack: Stack, timing: Timing, write: bool, (count, sweeping): (u64, bool)) -> Beside {
     let machine = boot(stack, timing);
     machine.world.disk(machine.disk).clear_log();
     if sweeping {
         machine.client().encrypt(&machine.path()).expect("the conversion starts");
     }
-    let load =
-        Load { write, block: 4096, depth: 4, count: FOREGROUND, from: 0, span: DATA, pattern: Pattern::Random(5) };
+    let load = Load { write, block: 4096, depth: 4, count, from: 0, span: DATA, pattern: Pattern::Random(5) };
     let outcome = run(&machine.world, &machine.path(), load);
     assert_eq!(outcome.failed, 0);
     let mut latencies = outcome.latencies;
@@ -142,14 +154,20 @@ fn foreground(stack: Stack, timing: Timing, write: bool, sweeping: bool) -> (Vec
         if running {
             machine.client().pause(&machine.path()).expect("the conversion pauses");
         }
-        Closed::of(&machine)
+        let closed = Closed::of(&machine);
+        assert!(running || count == FOREGROUND, "the conversion ended before the requests did");
+        closed
     });
-    (latencies, closed)
+    Beside { latencies, elapsed: outcome.elapsed, closed }
 }
 
 fn percentile(sorted: &[u64], percent: usize) -> u64 {
+    permille(sorted, percent * 10)
+}
+
+fn permille(sorted: &[u64], permille: usize) -> u64 {
     let last = sorted.len().saturating_sub(1);
-    sorted.get((sorted.len() * percent / 100).min(last)).copied().unwrap_or(0)
+    sorted.get((sorted.len() * permille / 1000).min(last)).copied().unwrap_or(0)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "durations of minutes at most")]
@@ -203,12 +221,12 @@ fn rate((name, timing, share): Device) -> Vec<Row> {
 /// may see twice as much: a bucket of the gate may lie in two zones that are closed one after the other, and their requests
 /// also wait for the sweep's at the device.
 fn closed((name, timing, _): Device) -> Vec<Row> {
-    let (beside, closed) = foreground(Stack::Full, timing, true, true);
-    let (alone, _) = foreground(Stack::Full, timing, true, false);
-    let waited = percentile(&beside, 100).saturating_sub(percentile(&alone, 100));
+    let beside = foreground(Stack::Full, timing, true, (FOREGROUND, true));
+    let alone = foreground(Stack::Full, timing, true, (FOREGROUND, false));
+    let waited = percentile(&beside.latencies, 100).saturating_sub(percentile(&alone.latencies, 100));
     let what = format!("{name}: longest that a zone is closed, sweep at Full beside random writes");
     let seen = format!("{name}: the longest of those writes, less the longest without a sweep");
-    let rows = closed.map(|closed| {
+    let rows = beside.closed.map(|closed| {
         let limit = 2 * limit(closed.slowest);
         let verdict = Verdict::of(waited <= limit);
         let seen = Row::new(&seen, ms(waited), String::new(), &format!("<= {}", ms(limit)), verdict);
@@ -217,20 +235,57 @@ fn closed((name, timing, _): Device) -> Vec<Row> {
     rows.into_iter().flatten().collect()
 }
 
+/// The requests never pause, so that this is the pace of a volume that is never idle. The sweep begins with a step, and every step is
+/// in the measurement; of the rests after them all but the last are there to their end.
 fn beside((name, timing, _): Device) -> Vec<Row> {
-    let row = |write| {
-        let (quiet, _) = foreground(Stack::Balanced, timing, write, false);
-        let (beside, closed) = foreground(Stack::Balanced, timing, write, true);
-        let (quiet, beside) = (percentile(&quiet, 99), percentile(&beside, 99));
-        let converted = closed.map_or(0, |closed| closed.converted >> 10);
-        let ratio = float(beside) / float(quiet.max(1));
-        Row::new(
-            &format!("{name}: p99 of a 4 KiB {}, sweep at Balanced", if write { "write" } else { "read" }),
-            format!("{}, {converted} KiB converted", ms(beside)),
-            format!("{ratio:.2} x without"),
-            "<= 1.5 x",
-            Verdict::of(ratio <= 1.5),
-        )
+    let rows = |write| {
+        let quiet = foreground(Stack::Balanced, timing, write, (FOREGROUND_YIELDED, false));
+        let beside = foreground(Stack::Balanced, timing, write, (FOREGROUND_YIELDED, true));
+        let at = |share| (permille(&quiet.latencies, share), permille(&beside.latencies, share));
+        let [(quiet_99, beside_99), (quiet_999, beside_999), (quiet_all, beside_all)] = [990, 999, 1000].map(at);
+        let ratio = float(beside_99) / float(quiet_99.max(1));
+        let limit = quiet_99 * 3 / 2;
+        let late = |latencies: &[u64]| latencies.iter().filter(|latency| **latency > limit).count();
+        let what = format!("{name}: 4 KiB {}, sweep at Balanced", if write { "writes" } else { "reads" });
+        let (converted, zones) = beside.closed.map_or((0, 0), |closed| (closed.converted, closed.zones));
+        let rate = float(converted) / float(beside.elapsed.max(1)) * 1e9 / 1_048_576.0;
+        // As many requests in both.
+        let served = float(quiet.elapsed) / float(beside.elapsed.max(1));
+        vec![
+            Row::new(
+                &format!("{what}: p99"),
+                ms(beside_99),
+                format!("{ratio:.2} x without"),
+                "<= 1.5 x",
+                Verdict::of(ratio <= 1.5),
+            ),
+            Row::new(
+                &format!("{what}: p99.9, longest"),
+                format!("{}, {}", ms(beside_999), ms(beside_all)),
+                format!(
+                    "without: {}, {}; {} of {} took more than 1.5 x p99",
+                    ms(quiet_999),
+                    ms(quiet_all),
+                    late(&beside.latencies),
+                    beside.latencies.len()
+                ),
+                "",
+                Verdict::Baseline,
+            ),
+            Row::new(
+                &format!("{what}: converted meanwhile"),
+                format!("{rate:.2} MiB/s"),
+                format!(
+                    "{:.1} MiB in {zones} steps and {:.2} s; {:.2} GiB/h; {:.0} % of the requests without",
+                    float(converted) / 1_048_576.0,
+                    float(beside.elapsed) / 1e9,
+                    rate * 3600.0 / 1024.0,
+                    100.0 * served
+                ),
+                "",
+                Verdict::Baseline,
+            ),
+        ]
     };
-    vec![row(false), row(true)]
+    [rows(false), rows(true)].concat()
 }

@@ -9,3 +9,4 @@ mod recovery;
 mod rig;
 mod vectors;
 mod world;
+mod yielding;

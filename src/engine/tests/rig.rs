@@ -158,9 +158,14 @@ impl Rig {
         self.sweep.command(&parts, command)
     }
 
+    /// A step, and the rest after it.
     pub(super) fn step(&mut self) -> Step {
         let parts = parts(&self.world, &self.cipher, &self.store);
-        self.sweep.step(&parts)
+        let step = self.sweep.step(&parts);
+        if let Step::Rest(rest) = step {
+            self.world.pass(rest);
+        }
+        step
     }
 
     pub(super) fn sweep_settle(&mut self) {

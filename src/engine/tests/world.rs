@@ -9,7 +9,7 @@ use vck_common::{
     VckError, VckResult,
 };
 
-use crate::engine::{Foreground, Meter, ZoneGate};
+use crate::engine::{Foreground, Meter, Traffic, ZoneGate};
 
 pub(super) const FAULT: NtStatus = NtStatus::IO_DEVICE_ERROR;
 
@@ -22,6 +22,8 @@ pub(super) enum Event {
     Fence(DataExtent, NtStatus),
     Unfence,
     Shield(DataSector),
+    Hold,
+    LetGo,
     Read(Lba, u64),
     Write(Lba, u64),
     Flush,
@@ -56,6 +58,17 @@ pub(super) enum Fault {
     Flushes(NtStatus),
 }
 
+/// Four requests that are there at any time. None of them completes while a flush lasts.
+#[derive(Clone, Copy)]
+pub(super) struct Users {
+    /// From one completion to the next.
+    pub(super) gap: Duration,
+    /// How long a flush lasts beside them.
+    pub(super) flush: Duration,
+}
+
+const DEPTH: u64 = 4;
+
 /// A user who writes to a sector, once, after so many calls of the device.
 pub(super) struct Interloper {
     pub(super) calls: u32,
@@ -86,6 +99,10 @@ struct Inner {
     crowded: bool,
     now_is: Duration,
     foreground: Foreground,
+    users: Option<Users>,
+    /// The time in which nothing completed.
+    stalled: Duration,
+    held: bool,
     interloper: Option<Interloper>,
     drawn: u8,
 }
@@ -117,6 +134,9 @@ impl World {
             crowded: false,
             now_is: Duration::ZERO,
             foreground: Foreground::default(),
+            users: None,
+            stalled: Duration::ZERO,
+            held: false,
             interloper: None,
             drawn: 0,
         };
@@ -149,6 +169,19 @@ impl World {
     /// What the sweep is told about other users from now on.
     pub(super) fn set_foreground(&self, foreground: Foreground) {
         self.inner().foreground = foreground;
+    }
+
+    /// From now on there are users, or none any more.
+    pub(super) fn set_users(&self, users: Option<Users>) {
+        let mut inner = self.inner();
+        inner.users = users;
+        let outstanding = if users.is_some() { 4 } else { 0 };
+        inner.foreground = Foreground { completed: outstanding, outstanding, mean_latency: Duration::ZERO };
+    }
+
+    /// Time passes.
+    pub(super) fn pass(&self, time: Duration) {
+        self.inner().now_is += time;
     }
 
     /// From now on no watch can begin.
@@ -220,7 +253,13 @@ impl World {
 
     /// Whether nothing is closed.
     pub(super) fn is_all_open(&self) -> bool {
-        self.inner().closed.is_empty()
+        let inner = self.inner();
+        inner.closed.is_empty() && !inner.held
+    }
+
+    /// Whether everybody is kept waiting.
+    pub(super) fn is_held(&self) -> bool {
+        self.inner().held
     }
 
     /// What an attach sets before any request is let through.
@@ -248,7 +287,7 @@ impl World {
     /// True if a user's request to the sector would be carried out now.
     pub(super) fn is_open(&self, sector: DataSector) -> bool {
         let inner = self.inner();
-        !inner.closed.iter().chain(&inner.fence).any(|zone| zone.contains(sector))
+        !inner.held && !inner.closed.iter().chain(&inner.fence).any(|zone| zone.contains(sector))
     }
 }
 
@@ -347,6 +386,10 @@ impl SectorIo for World {
     fn flush(&self) -> VckResult<()> {
         let mut inner = self.inner();
         inner.log.push(Event::Flush);
+        if let Some(Users { flush, .. }) = inner.users {
+            inner.now_is += flush;
+            inner.stalled += flush;
+        }
         inner.call(|fault| if let Fault::Flushes(status) = fault { Some(status) } else { None }, None)?;
         inner.durable = inner.now.clone();
         inner.pending.clear();
@@ -364,6 +407,22 @@ impl ZoneGate for World {
         inner.closed.push(zone);
         inner.log.push(Event::Close(zone));
         Ok(())
+    }
+
+    fn hold(&self) -> bool {
+        let mut inner = self.inner();
+        assert!(!inner.held && inner.closed.is_empty(), "held before a zone is closed, and once");
+        inner.held = true;
+        inner.log.push(Event::Hold);
+        true
+    }
+
+    fn let_go(&self) -> u64 {
+        let mut inner = self.inner();
+        assert!(inner.held, "what is let go was held");
+        inner.held = false;
+        inner.log.push(Event::LetGo);
+        if inner.users.is_some() { DEPTH } else { 0 }
     }
 
     fn publish(&self, boundary: DataSector) {
@@ -430,6 +489,14 @@ impl Meter for World {
 
     fn foreground(&self) -> Foreground {
         self.inner().foreground
+    }
+
+    fn traffic(&self) -> Traffic {
+        let inner = self.inner();
+        let Some(Users { gap, .. }) = inner.users else { return Traffic::default() };
+        let passed = inner.now_is.saturating_sub(inner.stalled).as_nanos() / gap.as_nanos();
+        let (inside, waiting) = if inner.held { (0, DEPTH) } else { (DEPTH, 0) };
+        Traffic { completed: u64::try_from(passed).unwrap(), inside, waiting }
     }
 }
 
