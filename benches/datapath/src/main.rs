@@ -43,6 +43,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Asked> {
             "profile" => {
                 let stack = match arguments.next()?.as_str() {
                     "pass" => Stack::PassThrough,
+                    "calls" => Stack::Shell,
                     "plain" => Stack::Plain,
                     "cipher" => Stack::Encrypted,
                     _ => return None,
@@ -72,7 +73,7 @@ fn main() -> ExitCode {
     let Some(asked) = parse(std::env::args().skip(1)) else {
         eprintln!(
             "usage: vck-bench-datapath [conversion] [--only depth|plain|cost|sequential] [--json FILE]
-       vck-bench-datapath profile pass|plain|cipher read|write COUNT"
+       vck-bench-datapath profile pass|calls|plain|cipher read|write COUNT"
         );
         return ExitCode::from(2);
     };
