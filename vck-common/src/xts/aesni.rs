@@ -267,8 +267,9 @@ fn eight<const ENCRYPT: bool>(
 #[inline]
 #[target_feature(enable = "aes,sse4.1")]
 pub(super) fn rest<const ENCRYPT: bool>(keys: &Rounds, mut sector: Run<'_>, mut tweak: __m128i) {
-    let [before, between @ .., after] = keys;
     while let Some(window) = sector.window::<1>() {
+        // Loaded anew for each block: kept, they would be spilled to the frames of all who call this, who hardly ever do.
+        let [before, between @ .., after] = black_box(keys);
         let mut block = _mm_xor_si128(_mm_xor_si128(load(&window, 0), tweak), vector(before));
         for key in between {
             block = round::<ENCRYPT>(block, vector(key));

@@ -75,7 +75,7 @@ impl VectorKeys {
 
 /// Bytes of stack that a kernel may use: sector tweaks, whitenings, registers that it spilled, round keys among them. Wiping
 /// them takes about 10 ns.
-const FRAMES: usize = 1920;
+const FRAMES: usize = 1792;
 
 /// Overwrites the stack below the caller, where a kernel ran a moment ago: a kernel stack is pageable once its thread waits.
 #[inline(never)]
