@@ -148,16 +148,4 @@ impl Kernel {
     pub fn kernel_handles(&self) -> usize {
         lock(&self.io.objects).handles.values().filter(|entry| entry.kernel).count()
     }
-
-    /// Number of open handles of user-mode programs.
-    #[must_use]
-    pub fn user_handles(&self) -> usize {
-        lock(&self.io.objects).handles.values().filter(|entry| !entry.kernel).count()
-    }
-
-    /// Number of live objects of a kind.
-    #[must_use]
-    pub fn objects_of(&self, kind: ObjectKind) -> usize {
-        lock(&self.io.objects).table.values().filter(|record| record.kind == kind).count()
-    }
 }

@@ -88,12 +88,6 @@ impl Token {
         self.holds(&Sid::administrators())
     }
 
-    /// The user of the token.
-    #[must_use]
-    pub fn user_sid(&self) -> &Sid {
-        &self.0.user
-    }
-
     /// Whether two values are the same token object.
     #[must_use]
     pub fn same(&self, other: &Self) -> bool {

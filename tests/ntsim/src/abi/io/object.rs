@@ -7,7 +7,6 @@ use crate::abi::*;
 use crate::core::{Kernel, Rule};
 use crate::io::lock;
 use crate::ob::handles::ObjectKind;
-use crate::ob::namespace::Entry;
 
 fn by_handle(k: &Kernel, handle: HANDLE, access: ACCESS_MASK, mode: KPROCESSOR_MODE, object: *mut PVOID) -> NTSTATUS {
     put(object, std::ptr::null_mut());
@@ -176,10 +175,5 @@ impl Kernel {
             return device + &text(&raw const name).unwrap_or_default();
         }
         lock(&self.io.names).name_of(addr).unwrap_or_default().to_owned()
-    }
-
-    /// Enters a name for an object; false when it is taken.
-    pub fn name_object(&self, path: &str, addr: usize) -> bool {
-        lock(&self.io.names).insert(path, Entry::Object(addr)).is_ok()
     }
 }
