@@ -70,6 +70,11 @@ const KINDS: [ErrorKind; FAILED_STEPS.len()] = [
 ];
 
 impl ErrorKind {
+    /// Whether it is nobody's fault at the device and comes before a step: worth waiting for, however long it takes.
+    pub(super) const fn passes(self) -> bool {
+        matches!(self, Self::Seal | Self::Drain | Self::Memory)
+    }
+
     fn number(self) -> u8 {
         (1..).zip(KINDS).find(|(_, kind)| *kind == self).map_or(0, |(number, _)| number)
     }

@@ -4,6 +4,9 @@
 //! repeated a few times with short pauses, because user requests wait. When that is used up the step is undone, the
 //! gate opened, and the whole step is tried again after longer pauses. Then the sweep stops as faulted. What is
 //! transient is not guessed from the status: devices report passing conditions with any of them.
+//!
+//! What comes before a step, and is nobody's fault at the device, is tried for ever: memory, sealing, and the end of other
+//! people's requests, which a disk may keep for minutes.
 use core::time::Duration;
 
 /// Attempts at one operation while the zone is closed.
@@ -11,6 +14,8 @@ pub(super) const HELD_TRIES: u32 = 3;
 /// Attempts at one step.
 pub(super) const STEP_TRIES: u32 = 4;
 
+/// Pauses do not become longer after so many failures: 6.4 s.
+const MOST_PATIENT: u32 = 6;
 const HELD_PAUSE: Duration = Duration::from_millis(10);
 const STEP_PAUSE: Duration = Duration::from_millis(200);
 
@@ -22,6 +27,11 @@ pub(super) fn held_pause(failures: u32) -> Duration {
 /// The pause after `failures` failures (one or more) of a step.
 pub(super) fn step_pause(failures: u32) -> Duration {
     doubled(STEP_PAUSE, failures)
+}
+
+/// The pause before another attempt at what is tried for ever.
+pub(super) fn patient_pause(failures: u32) -> Duration {
+    step_pause(failures.min(MOST_PATIENT))
 }
 
 fn doubled(first: Duration, failures: u32) -> Duration {

@@ -209,6 +209,10 @@ impl Sweep {
             Err(Failure { kind: ErrorKind::Drain, error: VckError::Cancelled }) => Step::Worked,
             Err(failure) => {
                 self.note(plan.lba, failure);
+                if failure.kind.passes() {
+                    // However long it takes: nothing was written yet.
+                    return Step::RetryAfter(retry::patient_pause(self.failed_attempts));
+                }
                 self.step_failed(parts, &plan)
             }
         }

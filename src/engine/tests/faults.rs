@@ -6,7 +6,7 @@ use vck_common::{DataSector, Lba, SectorSize};
 
 use super::rig::Rig;
 use super::world::{FAULT, Fault};
-use crate::engine::{Command, ErrorKind, State};
+use crate::engine::{Command, ErrorKind, State, Step};
 
 /// A volume of 24 sectors with the boundary where the direction starts.
 fn rig(size: SectorSize, command: Command) -> Rig {
@@ -218,4 +218,23 @@ fn errors_without_a_sector_name_the_zone() {
     rig.world.set_fault(Fault::WriteOf(Lba::new(rig.geometry.offset_sector().get() + 2)));
     rig.run();
     assert_eq!(rig.sweep.snapshot().error.unwrap().lba, rig.geometry.offset_sector());
+}
+
+/// A disk may keep a user's request for minutes. Nothing has failed at the conversion then.
+#[test]
+fn a_zone_that_others_keep_is_waited_for_however_long_it_takes() {
+    for mut rig in [Rig::bare(SectorSize::S512, 24, 10), Rig::journaled(SectorSize::S512, 24, 10)] {
+        rig.command(Command::StartEncrypt).unwrap();
+        rig.world.set_busy(60);
+        let mut waited = core::time::Duration::ZERO;
+        for _ in 0..60 {
+            let Step::RetryAfter(pause) = rig.step() else { std::panic!("it is tried again") };
+            assert_eq!((rig.state(), rig.sweep.holds_zone()), (State::Encrypting, false));
+            assert_eq!(rig.sweep.snapshot().error.map(|error| error.kind), Some(ErrorKind::Drain));
+            waited += pause;
+        }
+        assert!((300..420).contains(&waited.as_secs()), "{waited:?}");
+        assert_eq!(rig.run(), 0);
+        assert_eq!((rig.state(), rig.sweep.snapshot().error), (State::Idle, None));
+    }
 }

@@ -103,6 +103,8 @@ struct Inner {
     /// The time in which nothing completed.
     stalled: Duration,
     held: bool,
+    /// How often requests keep a zone from being closed.
+    busy: u32,
     interloper: Option<Interloper>,
     drawn: u8,
 }
@@ -137,6 +139,7 @@ impl World {
             users: None,
             stalled: Duration::ZERO,
             held: false,
+            busy: 0,
             interloper: None,
             drawn: 0,
         };
@@ -177,6 +180,11 @@ impl World {
         inner.users = users;
         let outstanding = if users.is_some() { 4 } else { 0 };
         inner.foreground = Foreground { completed: outstanding, outstanding, mean_latency: Duration::ZERO };
+    }
+
+    /// The next so many times requests keep a zone from being closed.
+    pub(super) fn set_busy(&self, times: u32) {
+        self.inner().busy = times;
     }
 
     /// Time passes.
@@ -403,6 +411,10 @@ impl SectorIo for World {
 impl ZoneGate for World {
     fn close_and_drain(&self, zone: DataExtent) -> VckResult<()> {
         let mut inner = self.inner();
+        if inner.busy > 0 {
+            inner.busy -= 1;
+            return Err(VckError::Busy);
+        }
         assert!(!inner.closed.iter().any(|closed| closed.overlaps(zone)), "a closed zone is not closed again");
         inner.closed.push(zone);
         inner.log.push(Event::Close(zone));

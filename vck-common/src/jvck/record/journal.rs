@@ -96,7 +96,7 @@ struct Journal {
     fresh: bool,
     /// The record that was read.
     found: Option<Newest>,
-    /// It was restated before.
+    /// It was restated, and a flush came after that or failed.
     restated: bool,
     /// The replicas whose first and whose second slot could not be read.
     unread: [ReplicaSet; 2],
@@ -220,7 +220,7 @@ impl Journal {
             return Err(VckError::WrongState("nothing is as it was found"));
         };
         // Again: the flush after the last time failed, and may have lost what was written, and what was read from a cache.
-        let again = core::mem::replace(&mut self.restated, true);
+        let again = self.restated;
         let (geometry, mut delivery) = (&self.binding.geometry, Delivery::new(&mut self.failures));
         // Some replica holds what was found, or was read and holds nothing.
         delivery.taken = true;
@@ -251,7 +251,10 @@ impl Journal {
                 delivery.note(index, slot, put(index, slot, &blank));
             }
         }
-        delivery.outcome()
+        let outcome = delivery.outcome();
+        // After a write that failed the caller does not flush.
+        self.restated = again || outcome.is_ok();
+        outcome
     }
 
     fn lost_replicas(&self) -> usize {
