@@ -312,6 +312,9 @@ impl ConversionJournal for OwnJournal {
     }
 
     fn restate(&mut self, io: &dyn SectorIo) -> VckResult<()> {
+        if self.weakness == Weakness::JournalDoesNotRestate {
+            return Ok(());
+        }
         let mut outcome = Ok(());
         let found = self.page.clone();
         // A second time: a flush failed, and what was read from a replica may be gone.

@@ -40,6 +40,16 @@ pub struct Snapshot {
     pub expected: Expected,
 }
 
+/// A zone that is watched.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Watch {
+    pub(crate) zone: DataExtent,
+    /// Whether anybody wrote to it.
+    pub(crate) touched: bool,
+    /// The weakened gate: it begins after the next read.
+    pub(crate) is_late: bool,
+}
+
 /// What the lock guards.
 pub struct World {
     pub(crate) geometry: Geometry,
@@ -58,8 +68,8 @@ pub struct World {
     pub fences: Vec<(DataExtent, NtStatus)>,
     /// Sectors whose reads fail until they are written.
     pub shields: Vec<u64>,
-    /// The zone that is watched, and whether anybody wrote to it.
-    pub(crate) watched: Option<(DataExtent, bool)>,
+    /// The zone that is watched.
+    pub(crate) watched: Option<Watch>,
     pub(crate) users: Option<Users>,
     /// Snapshots, if they are wanted.
     pub recorder: Option<Vec<Snapshot>>,
@@ -247,7 +257,11 @@ impl SectorIo for Machine {
     fn read_sectors(&self, lba: Lba, buf: &mut [u8]) -> VckResult<()> {
         self.enter(|world| {
             world.users_act();
-            world.disk.read(lba.get(), buf, false).map_err(error)
+            let result = world.disk.read(lba.get(), buf, false).map_err(error);
+            // What they do while a read is under way may be in what it shows or not; here it is not.
+            world.users_act();
+            world.watched.iter_mut().for_each(|watch| watch.is_late = false);
+            result
         })
     }
 
@@ -268,12 +282,12 @@ impl SectorIo for Machine {
 
 impl ZoneGate for Machine {
     fn watch(&self, zone: DataExtent) {
-        self.enter(|world| world.watch_writes(zone));
+        self.enter(|world| world.watch_writes(zone, world.weakness == Weakness::GateWatchesLate));
     }
 
     fn is_untouched(&self, zone: DataExtent) -> bool {
         self.enter(|world| {
-            let seen = world.watched.is_some_and(|(watched, touched)| watched == zone && !touched);
+            let seen = world.watched.is_some_and(|watch| watch.zone == zone && !watch.touched);
             seen || world.weakness == Weakness::GateSeesNoWrites
         })
     }

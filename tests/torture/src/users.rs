@@ -6,7 +6,7 @@
 
 use vck_common::{DataExtent, DataSector, Durability, SectorCount};
 
-use crate::machine::World;
+use crate::machine::{Watch, World};
 use crate::model::Version;
 use crate::rng::Rng;
 
@@ -153,10 +153,10 @@ impl World {
     }
 
     /// Remembers whether a write to `zone` is under way, and from here on whether one is admitted.
-    pub(crate) fn watch_writes(&mut self, zone: DataExtent) {
+    pub(crate) fn watch_writes(&mut self, zone: DataExtent, is_late: bool) {
         let writes = |flying: &Flying| flying.request.kind != Kind::Read && flying.request.extent.overlaps(zone);
         let touched = self.users.as_ref().is_some_and(|users| users.flying.iter().any(writes));
-        self.watched = Some((zone, touched));
+        self.watched = Some(Watch { zone, touched: touched && !is_late, is_late });
     }
 
     /// Tries the requests that wait.
@@ -186,7 +186,8 @@ impl World {
             return;
         }
         if request.kind != Kind::Read {
-            self.watched.iter_mut().filter(|(zone, _)| zone.overlaps(extent)).for_each(|(_, touched)| *touched = true);
+            let watch = self.watched.iter_mut().filter(|watch| watch.zone.overlaps(extent));
+            watch.for_each(|watch| watch.touched |= !watch.is_late);
         }
         let delay = users.rng.below(5);
         let flying = Flying { request, boundary: self.published, delay };

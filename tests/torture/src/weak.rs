@@ -77,6 +77,7 @@ weaknesses! {
     GateOpensEarly = "gate-opens-early", "users write to a zone before its commit is durable";
     GateDoesNotDrain = "gate-does-not-drain", "requests that were admitted before a zone was closed land in it afterwards";
     GateSeesNoWrites = "gate-sees-no-writes", "the gate says that nobody wrote to a zone since its watch, whoever did";
+    GateWatchesLate = "gate-watches-late", "a watch begins only when what it is about has been read";
     FlushErrorsAreHidden = "flush-errors-hidden", "a flush that failed and lost writes is called a success";
     LossToOthersIsHidden = "loss-to-others-hidden", "the conversion is not told that a user's flush failed and lost what it wrote";
     StoreSealsOldBoundary = "store-old-boundary", "the store seals the boundary of the update before";
@@ -92,6 +93,7 @@ weaknesses! {
     JournalForgetsDamage = "journal-forgets-damage", "the journal does not keep the list of damaged sectors";
     JournalBelievesOlder = "journal-believes-older", "the journal takes an older entry when the newest one cannot be read";
     JournalInOneReplica = "journal-in-one-replica", "the journal is content with the first replica";
+    JournalDoesNotRestate = "journal-does-not-restate", "the journal leaves what it found where it found it";
     JournalAllocates = "journal-allocates", "the journal allocates while a zone is closed";
 }
 
@@ -113,6 +115,8 @@ impl Weakness {
     pub fn can_show_in(self, family: &Family) -> bool {
         match self {
             Self::FlushErrorsAreHidden => family.has(Trouble::Lossy),
+            // It takes the loss of the replica that has it.
+            Self::JournalDoesNotRestate => family.has(Trouble::Lost),
             Self::StepsEndAnywhere => family.has(Trouble::Physical),
             Self::LossToOthersIsHidden => family.has(Trouble::Lossy) && family.live,
             _ => true,
@@ -150,6 +154,7 @@ impl Weakness {
                 | Self::JournalForgetsDamage
                 | Self::JournalBelievesOlder
                 | Self::JournalInOneReplica
+                | Self::JournalDoesNotRestate
                 | Self::JournalAllocates
         )
     }
