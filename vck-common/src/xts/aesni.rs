@@ -14,6 +14,7 @@ use core::arch::x86_64::{
 use core::hint::black_box;
 use core::mem;
 
+use super::portable;
 use super::run::{Run, Window};
 use super::schedule::{self, RoundKeys, Rounds, vector};
 use super::tweak::{SectorTweaks, Sectors};
@@ -101,8 +102,8 @@ pub(super) struct Doubling {
 
 impl Doubling {
     pub(super) fn of(key: u128) -> Self {
-        let (low, high) = halves(times_x_word(key) ^ key);
-        let eighth = (0..8).fold(key, |word, _| times_x_word(word));
+        let (low, high) = halves(portable::times_x(key) ^ key);
+        let eighth = (0..8).fold(key, |word, _| portable::times_x(word));
         let (low8, high8) = halves(eighth ^ key);
         Self { low: [low, low ^ 0x87], high, eight: [low8, high8] }
     }
@@ -113,7 +114,7 @@ impl Doubling {
         let constant = word(even, self.high);
         for whitening in whitenings {
             *whitening = first;
-            first = times_x_word(first) ^ constant;
+            first = portable::times_x(first) ^ constant;
         }
         first
     }
@@ -127,12 +128,6 @@ pub(super) const fn halves(word: u128) -> (u64, u64) {
 
 pub(super) const fn word(low: u64, high: u64) -> u128 {
     (high as u128) << 64 | low as u128
-}
-
-/// [`times_x`] in general registers.
-const fn times_x_word(tweak: u128) -> u128 {
-    let carry = (tweak.cast_signed() >> 127).cast_unsigned();
-    tweak << 1 ^ carry & 0x87
 }
 
 /// One round of eight blocks. Left to itself the compiler puts the rounds of one block after those of another, and each

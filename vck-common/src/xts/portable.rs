@@ -68,6 +68,6 @@ fn whiten(blocks: &mut [Block], tweaks: &[u128; BATCH]) {
 }
 
 /// Multiplies by x. Branch-free: the tweak depends on key 2.
-const fn times_x(tweak: u128) -> u128 {
+pub(super) const fn times_x(tweak: u128) -> u128 {
     (tweak << 1) ^ (0x87 & (tweak >> 127).wrapping_neg())
 }

@@ -11,6 +11,8 @@ use core::arch::x86_64::{
     _mm512_xor_si512,
 };
 
+use core::ptr;
+
 use super::aesni::rest;
 use super::run::Window;
 use super::schedule::{RoundKeys, Rounds, vector};
@@ -142,7 +144,7 @@ struct Tables {
     shifts: [[u64; 8]; 2],
 }
 
-static TABLES: Tables = Tables {
+const TABLES: &Tables = &Tables {
     positions: [positions(0), positions(1), positions(2), positions(7)],
     masks: [masks(0), masks(1), masks(2), masks(7)],
     picks: [
@@ -295,7 +297,7 @@ fn whitenings(keys: &Rounds, t: &mut __m512i, doubling: &Doubling) -> [__m512i; 
             times_x8!("7", "5"),
             after!(),
             keys = in(reg) keys.as_ptr(),
-            tables = in(reg) &raw const TABLES,
+            tables = in(reg) ptr::from_ref(TABLES),
             product = in(kreg) doubling.product,
             shifted = in(kreg) doubling.shifted,
             key8 = in(zmm_reg) doubling.key,
@@ -395,7 +397,7 @@ fn group<const ENCRYPT: bool>(
     let [w0, w1, w2, w3, w4, w5, w6, w7] = *now;
     let mut next = [_mm512_setzero_si512(); WIDTH];
     let [n0, n1, n2, n3, n4, n5, n6, n7] = &mut next;
-    // What is left in these is not used; without a value of their type the compiler misnames the upper sixteen registers.
+    // Not used; without a value of their type the compiler misnames the upper sixteen registers.
     let [b0, b1, b2, b3, b4, b5, b6, b7] = &mut [_mm512_setzero_si512(); WIDTH];
     let [key, x, y, products] = &mut [_mm512_setzero_si512(); 4];
     macro_rules! cipher {
@@ -405,7 +407,7 @@ fn group<const ENCRYPT: bool>(
                 source = in(reg) window.source(0),
                 target = in(reg) window.target(0),
                 keys = in(reg) keys.as_ptr(),
-                tables = in(reg) &raw const TABLES,
+                tables = in(reg) ptr::from_ref(TABLES),
                 product = in(kreg) doubling.product,
                 shifted = in(kreg) doubling.shifted,
                 key8 = in(zmm_reg) doubling.key,
@@ -444,9 +446,8 @@ fn group<const ENCRYPT: bool>(
         };
     }
     if ENCRYPT {
-        // SAFETY: reads round keys, constants and the window's 32 blocks, and writes the window's blocks: by the references and
-        // the invariant of `Window` all of that is valid. Constants are aligned as their loads demand; the window need not
-        // be. Each block is read before it is written.
+        // SAFETY: reads round keys, constants and the window's 32 blocks, writes the window's blocks: by the references and the
+        // invariant of `Window` all of that is valid. Constants are aligned. Each block is read before it is written.
         unsafe { cipher!("vaesenc") };
     } else {
         // SAFETY: as above.
