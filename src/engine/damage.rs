@@ -4,6 +4,8 @@ use alloc::vec::Vec;
 use vck_common::journal::{Damage, MAX_DAMAGED};
 use vck_common::{DamagedSector, DataExtent, DataSector, SectorCount, VckError, VckResult};
 
+use super::progress::DamageNote;
+
 /// At most [`MAX_DAMAGED`] sectors, ascending, in memory reserved once.
 #[derive(Debug)]
 pub struct DamagedSectors {
@@ -25,6 +27,11 @@ impl DamagedSectors {
     #[must_use]
     pub fn as_slice(&self) -> &[DamagedSector] {
         &self.sectors
+    }
+
+    /// What is told to the outside.
+    pub(super) fn note(&self) -> Option<DamageNote> {
+        self.sectors.first().map(|first| DamageNote { count: self.sectors.len(), first: first.sector })
     }
 
     /// Whether `sector` is listed.

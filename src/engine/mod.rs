@@ -60,7 +60,7 @@ pub use command::Command;
 pub use damage::DamagedSectors;
 pub use pace::Closures;
 pub use policy::{BadSectors, ConversionPolicy};
-pub use progress::{ErrorKind, Progress, State, SweepError};
+pub use progress::{DamageNote, ErrorKind, Progress, State, SweepError};
 pub use recovery::{Opening, Site, recover};
 pub use rest::Traffic;
 pub use sweep::{Step, Sweep};

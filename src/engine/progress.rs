@@ -118,6 +118,15 @@ impl fmt::Display for SweepError {
     }
 }
 
+/// What there is of damaged sectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DamageNote {
+    /// How many, at least one.
+    pub count: usize,
+    /// The lowest.
+    pub first: DataSector,
+}
+
 /// A snapshot of the sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
@@ -129,6 +138,8 @@ pub struct Progress {
     pub total: SectorCount,
     /// The last error since the last success.
     pub error: Option<SweepError>,
+    /// Sectors whose reads fail until they are written.
+    pub damage: Option<DamageNote>,
 }
 
 impl Progress {
@@ -138,7 +149,7 @@ impl Progress {
         matches!(self.state, State::Encrypting | State::Decrypting)
     }
 
-    /// Writes the error text of responses: nothing while all is well, otherwise why the sweep does not move.
+    /// Writes the error text of responses: why the sweep does not move, or that sectors are damaged; nothing while all is well.
     ///
     /// # Errors
     /// Whatever `out` returns, a full buffer for instance.
@@ -153,7 +164,15 @@ impl Progress {
             (State::Paused, Some(error)) => write!(out, "{cause}; before that, {error}"),
             (_, Some(error)) => write!(out, "{cause}: {error}"),
             (State::Faulted, None) => write!(out, "{cause}: no cause recorded"),
-            (_, None) => Ok(()),
+            (State::Idle | State::Encrypting | State::Decrypting, None) => self.damage_text(out),
         }
+    }
+
+    fn damage_text(&self, out: &mut impl fmt::Write) -> fmt::Result {
+        let Some(DamageNote { count, first }) = self.damage else { return Ok(()) };
+        write!(
+            out,
+            "damaged sectors: {count}, the first is data sector {first}; they can be read again once they are written"
+        )
     }
 }

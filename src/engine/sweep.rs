@@ -145,6 +145,7 @@ impl Sweep {
             boundary: self.position.boundary,
             total: self.geometry.data_sectors(),
             error: self.error,
+            damage: self.ledger.damaged.note(),
         }
     }
 

@@ -74,6 +74,7 @@ impl VolumeSnapshot {
             boundary: vck_common::DataSector::ZERO,
             total: volume.geometry.data_sectors(),
             error: None,
+            damage: None,
         };
         let progress = volume.cipher_side.as_ref().map_or(idle, |side| side.sweeper.progress());
         let filter_below_file_system = filter.device().lower().device_type() != FILE_SYSTEM_DEVICE;

@@ -337,7 +337,7 @@ impl SweepThread<'_> {
             lost: sweep.lost_replicas(),
         };
         let Some(before) = self.reported.replace(Some(now)) else { return };
-        let Progress { state, boundary, total, error } = progress;
+        let Progress { state, boundary, total, error, damage: _ } = progress;
         let name = self.name;
         if state != before.progress.state {
             match error.filter(|_| state == State::Faulted) {

@@ -198,6 +198,9 @@ fn a_sector_that_heals_before_its_zone_is_read_ahead_is_converted() {
             let _ = rig.step();
         }
         assert_eq!(rig.sweep.damaged().len(), 1);
+        let mut text = String::new();
+        rig.sweep.snapshot().error_text(&mut text).unwrap();
+        assert!(text.starts_with("damaged sectors: 1, the first is data sector 13;"), "{text}");
         rig.world.set_fault(Fault::None);
         rig.command(Command::StartDecrypt).unwrap();
         let healed = with_interloper(&mut rig, calls, sector);
