@@ -85,9 +85,9 @@ impl Sweep {
         self.ledger.flush(parts).inspect_err(|_| parts.gate.watch(DataExtent::default()))
     }
 
-    /// Whether everybody waits for the next step.
+    /// Whether everybody waits for the next step. Not for one that has failed before: a device may take long to fail again.
     fn holds(&self) -> bool {
-        self.rests && self.throttle.holds()
+        self.rests && self.throttle.holds() && self.failed_steps == 0
     }
 
     /// Whether steps are short and made of small transfers, because others are served between them.

@@ -126,6 +126,8 @@ impl Sweep {
             let next = match self.run_stage(parts, &mut held) {
                 Ok(next) => next,
                 Err(failure) => {
+                    // The rest of the volume need not wait for the attempts that follow.
+                    self.let_go(parts);
                     self.note(held.plan.lba, failure);
                     self.stage_failed(parts, held)
                 }

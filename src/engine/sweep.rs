@@ -209,6 +209,8 @@ impl Sweep {
             // Somebody has an order for the sweep: nothing failed.
             Err(Failure { kind: ErrorKind::Drain, error: VckError::Cancelled }) => Step::Worked,
             Err(failure) => {
+                // What the device does next may take it long.
+                self.let_go(parts);
                 self.note(plan.lba, failure);
                 if failure.kind.passes() {
                     // However long it takes: nothing was written yet.

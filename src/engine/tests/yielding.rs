@@ -127,6 +127,23 @@ fn others_are_let_in_when_a_step_fails() {
     }
 }
 
+/// A disk may take long to find out that it cannot read a sector, and longer to find out which.
+#[test]
+fn nobody_waits_while_a_step_that_failed_is_looked_into() {
+    let mut rig = stalling(Pace::Balanced, USERS);
+    next(&mut rig);
+    let bad = rig.geometry.data_to_lba(DataSector::new(4)).unwrap();
+    let _before = did(&rig);
+    rig.world.set_fault(Fault::ReadOf(bad));
+    while rig.state() != State::Faulted {
+        let _ = rig.step();
+    }
+    let all = did(&rig);
+    let held: Vec<_> = all.iter().skip_while(|did| **did != Hold).take_while(|did| **did != LetGo).collect();
+    assert_eq!(held, [&Hold, &Close, &Read, &Open], "{all:?}");
+    assert_eq!(all.iter().filter(|did| **did == Hold).count(), 1, "{all:?}");
+}
+
 #[test]
 fn what_is_written_before_others_are_kept_out_is_not_lost() {
     let mut written = 0;
