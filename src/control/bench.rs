@@ -23,6 +23,7 @@ const NAME: usize = 16;
 /// Encrypts, then decrypts, so many bytes (rounded up to MiB) in one 1 MiB buffer with the fastest kernel of `features`, and if a
 /// comparison is wanted up to [`COMPARED`] MiB with the portable one. `room` is what the answer has. Runs in the caller's thread,
 /// and looks after each MiB whether the caller still wants it.
+#[inline(never)] // Its large frame is not to lie below every other control's.
 pub(super) fn run(
     request: BenchReq,
     features: Features,
