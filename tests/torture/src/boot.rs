@@ -5,7 +5,7 @@ use vck_common::{DataExtent, DataSector, Lba, SectorCount, VckError, VolumeState
 
 use crate::disk::Op;
 use crate::family::Cut;
-use crate::fault::Faults;
+use crate::fault::{Fault, Faults};
 use crate::image::Image;
 use crate::live::{resume, stand_still, start, to_end};
 use crate::machine::{Expected, Machine};
@@ -64,6 +64,9 @@ impl Run<'_> {
             let faults = self.plan.faults_at_boot(&self.case, boot.faults, boot.unflushed, &boot.rng.part(9));
             let bad: Vec<u64> = faults.bad_sectors().filter_map(|lba| self.plan.data_sector(lba)).collect();
             world.model.excuse(&bad);
+            if faults.0.iter().any(|fault| matches!(fault, Fault::Away { .. })) {
+                world.model.excuse_healed();
+            }
             world.disk.set_faults(faults);
         }
         let recovered = self.recover(&machine, &boot.torn_blocks, &mut boot.rng);

@@ -191,10 +191,36 @@ pub(crate) fn stand_still(machine: &Machine, subject: &Subject<'_>, faults: Faul
     if world.is_closed() {
         return Err("nothing runs, and a zone is closed".into());
     }
+    if world.hold.is_on {
+        return Err("nothing runs, and everybody is kept out".into());
+    }
     let (published, boundary) = (world.published, subject.boundary().get());
     if published != boundary {
         return Err(format!("boundary {published} was published, {boundary} is reported"));
     }
     world.compare(false)?;
     if is_clean { world.compare_blocks(subject.direction()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::family::Replay;
+    use crate::tally::{Effort, Tally};
+    use crate::weak::Weakness;
+
+    #[test]
+    fn some_conversions_keep_everybody_out() {
+        let stop = |_: &Tally| false;
+        let holds = |number| {
+            let replay: Replay = format!("encrypt-512-hf-live-clean:{number}").parse().unwrap();
+            let run = Run::new(&replay, Weakness::None, Effort::default(), &stop);
+            let script = run.plan.script.clone();
+            let machine = run.live(&script, Faults::NONE, run.plan.users(), false).unwrap();
+            let holds = machine.world().hold.times;
+            assert!(run.plan.yields || holds == 0);
+            holds
+        };
+        assert!((0..12).map(holds).sum::<u64>() > 0);
+    }
 }

@@ -13,7 +13,7 @@ use vck_common::{
     DataExtent, DataSector, Durability, Geometry, Lba, NtStatus, RandomSource, SectorCount, SectorIo, SectorSize,
     VckError, VckResult, VolumeCipher, VolumeState,
 };
-use vck_windrv::engine::{Foreground, Meter, ZoneGate};
+use vck_windrv::engine::{Foreground, Meter, Traffic, ZoneGate};
 
 use crate::cut::{Place, place};
 use crate::disk::{Disk, Failed, Medium};
@@ -38,6 +38,16 @@ pub struct Snapshot {
     pub model: Model,
     /// What was promised to whoever commands the conversion.
     pub expected: Expected,
+}
+
+/// A flush on a device whose flushes hold others up. Without it one of them completes in a millisecond.
+const STALL: Duration = Duration::from_millis(200);
+
+/// Whether the gate keeps everybody out, and how often it did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Hold {
+    pub(crate) is_on: bool,
+    pub(crate) times: u64,
 }
 
 /// A zone that is watched.
@@ -70,6 +80,10 @@ pub struct World {
     pub shields: Vec<u64>,
     /// The zone that is watched.
     pub(crate) watched: Option<Watch>,
+    /// Whether everybody waits.
+    pub(crate) hold: Hold,
+    /// What others do on a device whose flushes hold them up; `None`: nobody is seen.
+    pub(crate) traffic: Option<Traffic>,
     pub(crate) users: Option<Users>,
     /// Snapshots, if they are wanted.
     pub recorder: Option<Vec<Snapshot>>,
@@ -117,6 +131,8 @@ impl Machine {
             fences: Vec::new(),
             shields: Vec::new(),
             watched: None,
+            hold: Hold::default(),
+            traffic: None,
             users: None,
             recorder: None,
             expected: None,
@@ -164,6 +180,7 @@ impl World {
         self.fences.clear();
         self.shields.clear();
         self.watched = None;
+        self.hold.is_on = false;
         self.early = None;
     }
 
@@ -172,6 +189,19 @@ impl World {
         if self.complaints.len() < 4 {
             let what = what();
             self.complaints.push(what);
+        }
+    }
+
+    /// Others are at work beside the conversion, on a device whose flushes hold them up.
+    pub fn others_are_held_up(&mut self) {
+        self.traffic = Some(Traffic { completed: 0, inside: 4, waiting: 0 });
+    }
+
+    /// The conversion rests.
+    pub(crate) fn rest(&mut self, time: Duration) {
+        self.clock += time;
+        if let Some(traffic) = &mut self.traffic {
+            traffic.completed += u64::try_from(time.as_millis()).expect("a short rest");
         }
     }
 
@@ -259,7 +289,9 @@ impl SectorIo for Machine {
             world.users_act();
             let result = world.disk.read(lba.get(), buf, false).map_err(error);
             // What they do while a read is under way may be in what it shows or not; here it is not.
-            world.users_act();
+            if world.random.chance(1, 4) {
+                world.users_act();
+            }
             world.watched.iter_mut().for_each(|watch| watch.is_late = false);
             result
         })
@@ -275,6 +307,9 @@ impl SectorIo for Machine {
     fn flush(&self) -> VckResult<()> {
         self.enter(|world| {
             world.users_act();
+            if world.traffic.is_some() {
+                world.clock += STALL;
+            }
             world.flush().map_err(error)
         })
     }
@@ -322,6 +357,25 @@ impl ZoneGate for Machine {
             return Err(VckError::Device { status: NtStatus::DEVICE_BUSY, lba: None });
         }
         self.close_and_drain(zone)
+    }
+
+    fn hold(&self) -> bool {
+        self.enter(|world| {
+            if world.is_closed() || world.hold.is_on {
+                world.complain(|| "everybody is kept out twice, or while a zone is closed".into());
+            }
+            world.hold = Hold { is_on: true, times: world.hold.times + 1 };
+        });
+        true
+    }
+
+    fn let_go(&self) -> u64 {
+        self.enter(|world| {
+            world.hold.is_on = false;
+            let waiting = world.users.as_ref().map_or(0, Users::waiting);
+            world.users_retry();
+            waiting
+        })
     }
 
     fn publish(&self, boundary: DataSector) {
@@ -373,7 +427,12 @@ impl Meter for Machine {
     }
 
     fn foreground(&self) -> Foreground {
-        Foreground::default()
+        let busy = Foreground { completed: 5, outstanding: 4, mean_latency: Duration::from_millis(4) };
+        self.enter(|world| if world.traffic.is_some() { busy } else { Foreground::default() })
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.enter(|world| world.traffic.unwrap_or_default())
     }
 }
 

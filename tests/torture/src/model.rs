@@ -33,6 +33,8 @@ pub struct Model {
     doubts: Vec<Doubt>,
     /// Sectors that the power cut tore.
     torn: Vec<u64>,
+    /// Those that some cut tore, healed or not.
+    ever_torn: Vec<u64>,
     /// Sectors that the device could not read or write.
     unreadable: Vec<u64>,
     last: u32,
@@ -43,7 +45,16 @@ impl Model {
     #[must_use]
     pub fn new(seed: u64, size: SectorSize, sectors: u64) -> Self {
         let settled = (0..sectors).map(|_| Version::Number(0)).collect();
-        Self { seed, size, settled, doubts: Vec::new(), torn: Vec::new(), unreadable: Vec::new(), last: 0 }
+        Self {
+            seed,
+            size,
+            settled,
+            doubts: Vec::new(),
+            torn: Vec::new(),
+            ever_torn: Vec::new(),
+            unreadable: Vec::new(),
+            last: 0,
+        }
     }
 
     /// Sectors of the data region.
@@ -108,6 +119,7 @@ impl Model {
         self.unsettle();
         for sector in torn {
             self.torn.push(sector);
+            self.ever_torn.push(sector);
             if self.doubts.iter().any(|doubt| doubt.sector == sector) {
                 self.failed(sector, Version::Anything);
             }
@@ -119,6 +131,11 @@ impl Model {
     /// lists a rewritten sector once more.
     pub fn excuse(&mut self, sectors: &[u64]) {
         self.unreadable.extend_from_slice(sectors);
+    }
+
+    /// A boot cannot read for a while: a healed sector that the record still lists may stay listed. A known limit.
+    pub fn excuse_healed(&mut self) {
+        self.unreadable.extend_from_slice(&self.ever_torn);
     }
 
     /// What a read must show now, without a cut.

@@ -47,6 +47,8 @@ pub struct Plan {
     pub batch: ByteLen,
     /// Whether unreadable sectors are left behind.
     pub skips: bool,
+    /// Whether the conversion yields to others, whom the device's flushes hold up.
+    pub yields: bool,
     /// What the medium holds at first.
     pub image: Image,
     /// What its sectors hold at first.
@@ -101,6 +103,7 @@ impl Plan {
             cipher,
             batch,
             skips: rng.chance(1, 2),
+            yields: family.live && rng.part(81).chance(1, 3),
             image: Image::new(family.size, total),
             model,
             history: Vec::new(),
@@ -189,14 +192,18 @@ impl Plan {
     /// How a volume of the case is opened.
     #[must_use]
     pub const fn setup(&self, weakness: Weakness) -> Setup {
-        Setup { batch: self.batch, skips: self.skips, weakness }
+        Setup { batch: self.batch, skips: self.skips, yields: self.yields, weakness }
     }
 
     /// A machine with this medium.
     #[must_use]
     pub fn machine(&self, image: Image, model: Model, seed: u64, weakness: Weakness) -> Machine {
         let seed = self.rng.part(seed).next();
-        Machine::new(image, self.geometry, model, Arc::clone(&self.cipher), seed, weakness)
+        let machine = Machine::new(image, self.geometry, model, Arc::clone(&self.cipher), seed, weakness);
+        if self.yields {
+            machine.world().others_are_held_up();
+        }
+        machine
     }
 
     /// The users of the case.

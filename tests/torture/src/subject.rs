@@ -35,6 +35,8 @@ pub struct Setup {
     pub batch: ByteLen,
     /// Whether unreadable sectors are left behind.
     pub skips: bool,
+    /// Whether it yields to others.
+    pub yields: bool,
     /// What is broken.
     pub weakness: Weakness,
 }
@@ -47,7 +49,7 @@ impl Setup {
             smallest_step: batch,
             largest_step: ByteLen::new(batch.get() * 2),
             bad_sectors: if self.skips { BadSectors::Skip } else { BadSectors::Stop },
-            pace: Pace::Full,
+            pace: if self.yields { Pace::Balanced } else { Pace::Full },
             ..ConversionPolicy::default()
         }
     }
@@ -162,7 +164,13 @@ impl<'m> Subject<'m> {
         match &mut self.engine {
             // One that fails stands still.
             Engine::Reference(reference) => reference.step(&parts).unwrap_or(false),
-            Engine::Shipped(sweep) => sweep.step(&parts) != Step::Idle,
+            Engine::Shipped(sweep) => {
+                let step = sweep.step(&parts);
+                if let Step::Rest(time) = step {
+                    self.machine.world().rest(time);
+                }
+                step != Step::Idle
+            }
         }
     }
 

@@ -68,6 +68,8 @@ pub struct Users {
     /// Requests per 16 calls of the conversion.
     rate: u64,
     habits: Habits,
+    /// How often they still choose a damaged sector.
+    heals: u32,
     flying: Vec<Flying>,
     waiting: Vec<Request>,
 }
@@ -76,7 +78,12 @@ impl Users {
     /// Users that send `rate` requests per 16 calls of the conversion.
     #[must_use]
     pub const fn new(rng: Rng, rate: u64, habits: Habits) -> Self {
-        Self { rng, rate, habits, flying: Vec::new(), waiting: Vec::new() }
+        Self { rng, rate, habits, heals: 12, flying: Vec::new(), waiting: Vec::new() }
+    }
+
+    /// How many wait.
+    pub(crate) const fn waiting(&self) -> u64 {
+        self.waiting.len() as u64
     }
 
     fn request(&mut self, sectors: u64) -> Request {
@@ -112,7 +119,10 @@ impl World {
         while users.rng.chance(users.rate, 16) {
             let mut request = users.request(self.geometry.data_sectors().get());
             // A damaged sector is written again sooner or later, also while it is being converted around.
-            if request.kind == Kind::Write && !self.shields.is_empty() && users.rng.chance(1, 4) {
+            // Not for ever: one that takes writes and shows none would be listed and written until the end of time.
+            let heals = users.heals > 0 && users.rng.chance(1, 4);
+            if request.kind == Kind::Write && !self.shields.is_empty() && heals {
+                users.heals -= 1;
                 let damaged = self.shields[usize::try_from(users.rng.below(self.shields.len() as u64)).expect("few")];
                 request.extent = DataExtent::new(DataSector::new(damaged), SectorCount::new(1));
             }
@@ -176,7 +186,7 @@ impl World {
         }
         let extent = request.extent;
         let shut = |zone: &DataExtent| zone.overlaps(extent) && self.early != Some(*zone);
-        if self.closed.iter().any(shut) {
+        if self.hold.is_on || self.closed.iter().any(shut) {
             if users.waiting.len() < WAITING {
                 users.waiting.push(request);
             }
