@@ -62,7 +62,8 @@ pub(crate) struct Sharing {
     pub(crate) chain_beside_chain: f64,
 }
 
-/// What a thread does.
+/// What a thread does. Aligned, so that what two threads write lies in different cache lines, with the one that is fetched beside.
+#[repr(align(128))]
 enum Work {
     Cipher { cipher: Box<Ours>, buf: Vec<u8>, sector: usize },
     Chain(u64),
