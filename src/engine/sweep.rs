@@ -260,7 +260,7 @@ impl Sweep {
         self.note_beside(failure);
         self.failed_steps = self.failed_steps.saturating_add(1);
         if self.failed_steps < retry::STEP_TRIES {
-            return Step::RetryAfter(retry::step_pause(self.failed_steps));
+            return Step::RetryAfter(retry::conversion_pause(self.failed_steps));
         }
         if self.state == State::Idle {
             self.state = State::Faulted;
@@ -339,7 +339,7 @@ impl Sweep {
     pub(super) fn step_failed(&mut self, parts: &Parts<'_>, plan: &Plan) -> Step {
         self.failed_steps = self.failed_steps.saturating_add(1);
         if self.failed_steps < retry::STEP_TRIES {
-            return Step::RetryAfter(retry::step_pause(self.failed_steps));
+            return Step::RetryAfter(retry::conversion_pause(self.failed_steps));
         }
         if self.error.is_some_and(|error| error.kind == ErrorKind::Read)
             && let Some((sector, error)) = self.copies.first_unreadable(parts.io, plan, &self.ledger.damaged)
@@ -353,7 +353,7 @@ impl Sweep {
                     Ok(true) => return Step::RetryAfter(retry::held_pause(1)),
                     Ok(false) => {}
                     // Requests keep the sector, or an order came.
-                    Err(_) => return Step::RetryAfter(retry::step_pause(1)),
+                    Err(_) => return Step::RetryAfter(retry::conversion_pause(1)),
                 }
             }
         }

@@ -51,7 +51,7 @@ pub(super) fn did(rig: &Rig) -> Vec<Did> {
     all
 }
 
-fn rig(command: Command) -> Rig {
+pub(super) fn rig(command: Command) -> Rig {
     let mut rig = Rig::journaled(SectorSize::S512, 24, 10);
     if command == Command::StartDecrypt {
         rig.command(Command::StartEncrypt).unwrap();
@@ -61,11 +61,11 @@ fn rig(command: Command) -> Rig {
     rig
 }
 
-fn target(command: Command) -> u64 {
+pub(super) fn target(command: Command) -> u64 {
     if command == Command::StartDecrypt { 0 } else { 24 }
 }
 
-const BOTH: [Command; 2] = [Command::StartEncrypt, Command::StartDecrypt];
+pub(super) const BOTH: [Command; 2] = [Command::StartEncrypt, Command::StartDecrypt];
 
 #[test]
 fn a_step_costs_two_flushes_and_blocks_follow_their_record() {
@@ -255,7 +255,7 @@ fn recovery_may_be_cut_anywhere() {
     }
 }
 
-fn calls(command: Command) -> u32 {
+pub(super) fn calls(command: Command) -> u32 {
     let mut rig = rig(command);
     rig.command(command).unwrap();
     rig.world.set_fault(Fault::None);

@@ -5,6 +5,7 @@ mod commands;
 mod faults;
 mod journaled;
 mod ordering;
+mod outages;
 mod recovery;
 mod rig;
 mod vectors;
