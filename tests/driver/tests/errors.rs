@@ -45,9 +45,10 @@ fn bench(setup: Setup) -> Bench {
     bench
 }
 
-/// Lets time pass until the sweep stands still; state, boundary, error text.
+/// Lets time pass until the sweep stands still, more than a minute if need be: it tries for half a minute. State, boundary, error
+/// text.
 fn settle(bench: &Bench, client: &Client<'_>) -> (i32, u64, String) {
-    for _ in 0..1000 {
+    for _ in 0..4000 {
         let progress = client.progress(&bench.path()).expect("progress");
         if progress.0 != 1 && progress.0 != 2 {
             return progress;
