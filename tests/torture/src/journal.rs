@@ -21,7 +21,7 @@ use crate::weak::Weakness;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"TORTURE1");
 const LONGEST: usize = 16;
-const SALTS: usize = 8;
+const SALTS: usize = 16;
 /// Words of a slot: head, salts, damaged sectors, digests.
 const WORDS: usize = 16 + 2 * SALTS + 2 * MAX_DAMAGED + LONGEST;
 
@@ -264,6 +264,7 @@ impl OwnJournal {
 }
 
 const TAKEN_NOWHERE: VckError = VckError::Device { status: NtStatus::IO_DEVICE_ERROR, lba: None };
+const TOO_MANY: VckError = VckError::WrongState("too many different blocks may be on the disk");
 const TOO_LONG: VckError = VckError::InvalidData("the zone is longer than its digests have room for");
 
 impl ConversionJournal for OwnJournal {
@@ -374,10 +375,15 @@ impl ConversionJournal for OwnJournal {
     }
 
     fn write(&mut self, io: &dyn SectorIo, entry: &Entry<'_>, upcoming: Option<&SealedUpdate>) -> VckResult<()> {
-        self.generation += 1;
         if let Some(update) = upcoming.filter(|_| self.weakness != Weakness::JournalStaleSalts) {
-            self.upcoming = Some(*update.identity());
+            let salt = *update.identity();
+            // Blocks that never become durable, in a replica that takes none, must not push others off the list.
+            if self.on_disk.len() >= SALTS - 1 && !self.on_disk.contains(&salt) {
+                return Err(TOO_MANY);
+            }
+            self.upcoming = Some(salt);
         }
+        self.generation += 1;
         if self.weakness == Weakness::JournalAllocates {
             drop(std::hint::black_box(vec![1_u8; 64]));
         }

@@ -4,7 +4,7 @@
 //! The engine itself is the shipped one, but for the baseline.
 
 use crate::cut::Place;
-use crate::family::{Family, Trouble};
+use crate::family::{Family, Kind, Trouble};
 
 /// What a flush of the conversion is for, told by what was written before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,8 +115,10 @@ impl Weakness {
     pub fn can_show_in(self, family: &Family) -> bool {
         match self {
             Self::FlushErrorsAreHidden => family.has(Trouble::Lossy),
-            // It takes the loss of the replica that has it.
-            Self::JournalDoesNotRestate => family.has(Trouble::Lost),
+            // It takes the loss of the replica that has it, before anything else is written.
+            Self::JournalDoesNotRestate => {
+                family.has(Trouble::Lost) && !family.is_pair() && family.kind == Kind::Encrypt && !family.live
+            }
             Self::StepsEndAnywhere => family.has(Trouble::Physical),
             Self::LossToOthersIsHidden => family.has(Trouble::Lossy) && family.live,
             _ => true,
