@@ -8,6 +8,8 @@ use vck_common::wire::{
 };
 use vck_ntsim::user::{Access, Handle, Share, User};
 
+use crate::VMK;
+
 /// The link that programs open, as an NT path.
 pub const CONTROL: &str = r"\??\VolumeCryptKitSample";
 const ROOM: usize = 65_536;
@@ -49,6 +51,21 @@ pub struct Prepared {
     pub complete: bool,
     /// Partition path.
     pub partition: String,
+}
+
+/// A PREPARE with two footers of the default size and the tests' key.
+#[must_use]
+pub const fn default_prepare<'a>(path: &'a str, block: &'a [u8]) -> PrepareReq<'a> {
+    PrepareReq {
+        volume_path: path,
+        nt_device_path: "",
+        use_header: 0,
+        use_footer: 2,
+        metadata_size: 131_072,
+        vmk: &VMK,
+        metadata_block: block,
+        is_os_volume: false,
+    }
 }
 
 impl<'w> Client<'w> {
@@ -101,14 +118,11 @@ impl<'w> Client<'w> {
         block: &[u8],
     ) -> Result<Prepared, Failure> {
         let request = PrepareReq {
-            volume_path: path,
-            nt_device_path: "",
             use_header: options.use_header,
             use_footer: options.use_footer,
             metadata_size: options.metadata_size,
             vmk,
-            metadata_block: block,
-            is_os_volume: false,
+            ..default_prepare(path, block)
         };
         let answer = self.send(IoctlCode::JvckPrepare, &request)?;
         let answer: PrepareResp<'_> = decode_response(&answer).expect("a PREPARE answer");

@@ -11,7 +11,7 @@ mod keys;
 mod raw;
 
 pub use bench::{Bench, Setup};
-pub use client::{CONTROL, Client, Failure, Prepared, Status};
+pub use client::{CONTROL, Client, Failure, Prepared, Status, default_prepare};
 pub use footprint::Footprint;
 pub use kernel::allowed;
 pub use keys::{KEY1, KEY2, VMK, VOLUME_ID, WRONG_VMK, sealed_block};

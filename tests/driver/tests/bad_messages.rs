@@ -2,10 +2,8 @@
 
 use vck_common::NtStatus;
 use vck_common::jvck::JvckMetadataOptions;
-use vck_common::wire::{
-    AttachReq, IoctlCode, PrepareReq, Request, VolumeRequest, VolumeStatus, decode_response, encode_request,
-};
-use vck_driver_tests::{Bench, Client, Failure, Setup, VMK};
+use vck_common::wire::{AttachReq, IoctlCode, Request, VolumeRequest, VolumeStatus, decode_response, encode_request};
+use vck_driver_tests::{Bench, Client, Failure, Setup, VMK, default_prepare};
 
 const ROOM: usize = 65_536;
 
@@ -23,16 +21,7 @@ fn encoded<'a>(request: &impl Request<'a>) -> Vec<u8> {
 /// A well-formed message for each control that decodes one.
 fn messages(path: &str, block: &[u8]) -> Vec<(IoctlCode, Vec<u8>)> {
     let on_volume = encoded(&VolumeRequest { volume_path: path });
-    let prepare = encoded(&PrepareReq {
-        volume_path: path,
-        nt_device_path: "",
-        use_header: 0,
-        use_footer: 2,
-        metadata_size: 131_072,
-        vmk: &VMK,
-        metadata_block: block,
-        is_os_volume: false,
-    });
+    let prepare = encoded(&default_prepare(path, block));
     let attach = encoded(&AttachReq {
         volume_path: path,
         vmk: &VMK,

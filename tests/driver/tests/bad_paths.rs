@@ -3,7 +3,7 @@
 use vck_common::NtStatus;
 use vck_common::jvck::JvckMetadataOptions;
 use vck_common::wire::{AttachReq, IoctlCode, PrepareReq, VolumeRequest};
-use vck_driver_tests::{Bench, Client, Failure, Setup, VMK, WRONG_VMK, sealed_block};
+use vck_driver_tests::{Bench, Client, Failure, Setup, VMK, WRONG_VMK, default_prepare, sealed_block};
 use vck_ntsim::World;
 use vck_ntsim::io::{DriverConfig, FilterPosition};
 use vck_ntsim::pnp::VolumeConfig;
@@ -17,20 +17,6 @@ const IN_USE: Failure = Failure(NtStatus::SHARING_VIOLATION);
 
 fn bench() -> Bench {
     Bench::boot(Setup { data_bytes: 1 << 20, ..Setup::default() })
-}
-
-/// A default prepare with a key.
-const fn whole<'a>(path: &'a str, block: &'a [u8]) -> PrepareReq<'a> {
-    PrepareReq {
-        volume_path: path,
-        nt_device_path: "",
-        use_header: 0,
-        use_footer: 2,
-        metadata_size: 131_072,
-        vmk: &VMK,
-        metadata_block: block,
-        is_os_volume: false,
-    }
 }
 
 /// Every spelling that leads to the bench's volume.
@@ -89,7 +75,7 @@ fn a_name_stands_for_one_volume_only() {
     prepare(&client, &name, &bench.block()).expect("prepares");
     let before = bench.footprint();
     let block = sealed_block(JvckMetadataOptions::default(), 512, 4096, 3);
-    let disguised = PrepareReq { nt_device_path: r"\??\E:", ..whole(&name, &block) };
+    let disguised = PrepareReq { nt_device_path: r"\??\E:", ..default_prepare(&name, &block) };
     assert_eq!(client.send(IoctlCode::JvckPrepare, &disguised).err(), Some(TAKEN));
     bench.assert_untouched(&before, "two volumes under one name");
     let honest = PrepareReq { volume_path: "backup disk", ..disguised };
@@ -316,7 +302,9 @@ fn the_running_system_is_not_encrypted_whatever_it_was_prepared_as() {
         bench.world.set_system_root(bench.volume);
         let (client, path) = (bench.client(), bench.path());
         let block = bench.block();
-        client.send(IoctlCode::JvckPrepare, &PrepareReq { is_os_volume, ..whole(&path, &block) }).expect("prepares");
+        client
+            .send(IoctlCode::JvckPrepare, &PrepareReq { is_os_volume, ..default_prepare(&path, &block) })
+            .expect("prepares");
         let before = bench.footprint();
         assert_eq!(client.encrypt(&path), Err(Failure(NtStatus::NOT_SUPPORTED)));
         bench.assert_untouched(&before, "encryption of the running system");
@@ -347,7 +335,7 @@ fn an_os_volume_is_detached_only_when_it_is_plain() {
     let bench = bench();
     let (client, path) = (bench.client(), bench.path());
     let block = bench.block();
-    let request = PrepareReq { is_os_volume: true, ..whole(&path, &block) };
+    let request = PrepareReq { is_os_volume: true, ..default_prepare(&path, &block) };
     client.send(IoctlCode::JvckPrepare, &request).expect("prepares");
     client.send(IoctlCode::StartEncrypt, &VolumeRequest { volume_path: &path }).expect("starts");
     client.raw(IoctlCode::PauseOsVolume.code(), &[], 0).expect("pauses");

@@ -21,6 +21,10 @@
 
 use zeroize::ZeroizeOnDrop;
 
+// Before its users: macros are known from where they stand.
+#[macro_use]
+mod wide;
+
 #[expect(unsafe_code, reason = "a vector kernel: intrinsics that load and store")]
 mod aesni;
 mod check;

@@ -319,18 +319,10 @@ fn whitenings(keys: &Rounds, t: &mut __m512i, doubling: &Doubling) -> [__m512i; 
     n
 }
 
-/// One round of all blocks. Left to itself the compiler puts the rounds of one block after those of another, and each waits
-/// for the latency of fourteen rounds.
-#[rustfmt::skip]
+/// One round of all blocks.
 macro_rules! round {
     ($aes:literal, $key:literal) => {
-        concat!(
-            "vbroadcasti32x4 {key}, [{keys} + 16 * ", $key, "]\n",
-            $aes, " {b0}, {b0}, {key}\n", $aes, " {b1}, {b1}, {key}\n",
-            $aes, " {b2}, {b2}, {key}\n", $aes, " {b3}, {b3}, {key}\n",
-            $aes, " {b4}, {b4}, {key}\n", $aes, " {b5}, {b5}, {key}\n",
-            $aes, " {b6}, {b6}, {key}\n", $aes, " {b7}, {b7}, {key}\n",
-        )
+        wide_round!("vbroadcasti32x4", $aes, $key)
     };
 }
 
